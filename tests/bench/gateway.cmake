@@ -1,0 +1,1 @@
+tidal_program(bench_gateway SOURCES bench_gateway.c LINKS tidal_gateway tidal_sim_disk)

@@ -1,0 +1,1 @@
+tidal_program(bench_ledger SOURCES bench_ledger.c LINKS tidal_signal)

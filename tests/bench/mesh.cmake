@@ -1,0 +1,1 @@
+tidal_program(bench_mesh SOURCES bench_mesh.c LINKS tidal_wire tidal_topology tidal::zmq)

@@ -1,0 +1,70 @@
+#include "tests/simulation/history.h"
+
+#include "common/base/check.h"
+
+#include <string.h>
+
+void history_init(history_t *self)
+{
+    buffer_init(&self->requests);
+    buffer_init(&self->events);
+}
+
+void history_done(history_t *self)
+{
+    buffer_done(&self->requests);
+    buffer_done(&self->events);
+}
+
+uint32_t history_request_count(const history_t *self)
+{
+    return (uint32_t)(self->requests.size / sizeof(history_request_t));
+}
+
+history_request_t *history_request(const history_t *self, uint32_t index)
+{
+    CHECK(index < history_request_count(self));
+    return (history_request_t *)(void *)self->requests.data + index;
+}
+
+uint32_t history_add_request(history_t *self)
+{
+    memset(buffer_extend(&self->requests, sizeof(history_request_t)), 0, sizeof(history_request_t));
+    return history_request_count(self) - 1;
+}
+
+uint32_t history_event_count(const history_t *self)
+{
+    return (uint32_t)(self->events.size / sizeof(history_event_t));
+}
+
+const history_event_t *history_event(const history_t *self, uint32_t index)
+{
+    CHECK(index < history_event_count(self));
+    return (const history_event_t *)(const void *)self->events.data + index;
+}
+
+void history_add_event(history_t *self, uint32_t request, signal_event_t event)
+{
+    uint32_t number = history_event_count(self);
+    CHECK(number < HISTORY_EVENT_COUNT_MAX);
+    event.ts_ns = event.ts_ns / HISTORY_EVENT_COUNT_MAX * HISTORY_EVENT_COUNT_MAX + number;
+    history_event_t *added =
+        (history_event_t *)(void *)buffer_extend(&self->events, sizeof(*added));
+    memset(added, 0, sizeof(*added));
+    added->event = event;
+    added->request = request;
+}
+
+uint32_t history_find_event(const history_t *self, const signal_event_t *event)
+{
+    uint32_t number = (uint32_t)(event->ts_ns % HISTORY_EVENT_COUNT_MAX);
+    if (number >= history_event_count(self)) {
+        return HISTORY_EVENT_COUNT_MAX;
+    }
+    const signal_event_t *sent = &history_event(self, number)->event;
+    bool is_same = sent->item.value == event->item.value && sent->user.value == event->user.value &&
+                   sent->ts_ns == event->ts_ns && sent->signal == event->signal &&
+                   sent->weight == event->weight;
+    return is_same ? number : HISTORY_EVENT_COUNT_MAX;
+}

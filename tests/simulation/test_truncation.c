@@ -1,0 +1,220 @@
+/* The suite `truncation`: logs that begin behind what a base holds, over whole lives of a mesh. */
+#include "common/base/store_batch.h"
+#include "tests/support/simulated_cluster.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+enum { S_VIEW = 1, S_REQUESTS = 150, S_REQUEST_SIZE = 40, S_SEGMENT_SIZE = 8192, S_RETAIN = 24576 };
+
+static const shard_id_t s_shard = {0};
+
+static simulated_cluster_t *s_cluster(void)
+{
+    simulated_cluster_options_t options = {.region_count = 3,
+                                           .shard_count = 1,
+                                           .seed = 5,
+                                           .segment_size_bytes = S_SEGMENT_SIZE,
+                                           .retain_bytes = S_RETAIN,
+                                           .with_reconcilers = true};
+    return simulated_cluster_new(&options);
+}
+
+static process_address_t s_process(process_kind_t kind, uint16_t region)
+{
+    return (process_address_t){kind, {region}, s_shard};
+}
+
+static process_address_t s_receiver(uint16_t region)
+{
+    return (process_address_t){PROCESS_RECEIVER, {region}, {0}};
+}
+
+/* Requests with a producer, so that pairs and their positions are part of it. */
+static void s_write(simulated_cluster_t *cluster, uint64_t *sent)
+{
+    signal_event_t events[S_REQUEST_SIZE];
+    for (uint32_t i = 0; i < S_REQUEST_SIZE; i++) {
+        events[i] = (signal_event_t){.item = {1 + (*sent * 7 + i) % 97},
+                                     .ts_ns = simulated_cluster_now_ns(cluster),
+                                     .weight = 1.0 + i * 0x1.0p-20,
+                                     .signal = S_VIEW};
+    }
+    *sent += 1;
+    simulated_write_t write = simulated_cluster_write_to(
+        cluster, simulated_cluster_leader(cluster, s_shard), events, S_REQUEST_SIZE,
+        (simulated_form_t){ACK_REPLICATED, "loader", *sent});
+    assert_int_equal(write.code, CODE_OK);
+}
+
+static uint64_t s_metric(simulated_cluster_t *cluster, process_address_t process, const char *name)
+{
+    return simulated_cluster_metric(cluster, process, name);
+}
+
+/* A mesh that has written so much that every region has truncated. */
+static simulated_cluster_t *s_truncated(uint64_t *ret_sent)
+{
+    simulated_cluster_t *cluster = s_cluster();
+    *ret_sent = 0;
+    for (int i = 0; i < S_REQUESTS; i++) {
+        s_write(cluster, ret_sent);
+        simulated_cluster_run_ms(cluster, 50);
+    }
+    simulated_cluster_run_ms(cluster, 5000);
+    for (uint16_t region = 1; region <= 3; region++) {
+        assert_true(s_metric(cluster, s_process(PROCESS_NODE, region), "node_bases") > 0);
+        assert_int_equal(s_metric(cluster, s_process(PROCESS_NODE, region), "node_bases_failed"),
+                         0);
+    }
+    assert_true(s_metric(cluster, s_process(PROCESS_NODE, 1), "node_truncated_segments") > 5);
+    assert_int_equal(s_metric(cluster, s_process(PROCESS_NODE, 1), "node_truncate_failed"), 0);
+    for (uint16_t region = 2; region <= 3; region++) {
+        assert_true(s_metric(cluster, s_receiver(region), "receiver_truncated_segments") > 5);
+        assert_int_equal(s_metric(cluster, s_receiver(region), "receiver_truncate_failed"), 0);
+    }
+    return cluster;
+}
+
+static void s_assert_all_there(simulated_cluster_t *cluster, uint64_t sent)
+{
+    assert_int_equal(simulated_cluster_await_full_convergence(cluster, 10000, NULL), ERR_OK);
+    for (uint16_t region = 1; region <= 3; region++) {
+        assert_int_equal(simulated_cluster_applied_seqno(cluster, (node_id_t){{region}, s_shard}),
+                         sent * S_REQUEST_SIZE);
+    }
+    /* A pair that was sent once is known, in the base or above it. */
+    signal_event_t event = {.item = {1}, .ts_ns = 1, .weight = 1, .signal = S_VIEW};
+    simulated_write_t write =
+        simulated_cluster_write_to(cluster, simulated_cluster_leader(cluster, s_shard), &event, 1,
+                                   (simulated_form_t){ACK_LOCAL, "loader", 1});
+    assert_true(write.duplicate || write.code == CODE_BAD_REQUEST);
+}
+
+/* Logs go on being written, shipped and applied while their oldest segments go. */
+static void test_truncation_of_a_running_mesh_loses_nothing(void **state)
+{
+    (void)state;
+    uint64_t sent = 0;
+    simulated_cluster_t *cluster = s_truncated(&sent);
+    for (int i = 0; i < 20; i++) {
+        s_write(cluster, &sent);
+    }
+    s_assert_all_there(cluster, sent);
+    simulated_cluster_destroy(&cluster);
+}
+
+/* Every process is killed and starts again from logs that begin later: nodes recover their own
+ * stream, receivers theirs, nothing is set aside, and both go on. */
+static void test_truncation_is_outlived_by_every_process(void **state)
+{
+    (void)state;
+    uint64_t sent = 0;
+    simulated_cluster_t *cluster = s_truncated(&sent);
+    for (uint16_t region = 1; region <= 3; region++) {
+        process_address_t shipper = {PROCESS_SHIPPER, {region}, {0}};
+        const process_address_t processes[] = {s_process(PROCESS_NODE, region), s_receiver(region),
+                                               shipper};
+        for (int i = 0; i < 3; i++) {
+            simulated_cluster_stop(cluster, processes[i]);
+            simulated_cluster_run_ms(cluster, 100);
+            simulated_cluster_start(cluster, processes[i]);
+        }
+        simulated_cluster_run_ms(cluster, 3000);
+        assert_int_equal(s_metric(cluster, s_receiver(region), "receiver_set_aside"), 0);
+        assert_int_equal(
+            s_metric(cluster, s_process(PROCESS_NODE, region), "node_new_incarnations"),
+            region == 1 ? 0 : 1); /* followers draw one that stays empty */
+        s_write(cluster, &sent);
+    }
+    for (int i = 0; i < S_REQUESTS; i++) {
+        s_write(cluster, &sent);
+        simulated_cluster_run_ms(cluster, 50);
+    }
+    assert_true(s_metric(cluster, s_process(PROCESS_NODE, 1), "node_truncated_segments") > 5);
+    s_assert_all_there(cluster, sent);
+    simulated_cluster_destroy(&cluster);
+}
+
+static err_t s_delete(
+    void *context, const uint8_t *key, size_t key_size, const uint8_t *value, size_t value_size)
+{
+    (void)value;
+    (void)value_size;
+    store_batch_delete(context, slice_make(key, key_size));
+    return ERR_OK;
+}
+
+/* A node that lost its checkpoint begins with the base: the events below it are in no file. */
+static void test_truncation_with_the_checkpoint_lost_begins_with_the_base(void **state)
+{
+    (void)state;
+    uint64_t sent = 0;
+    simulated_cluster_t *cluster = s_truncated(&sent);
+    simulated_cluster_run_ms(cluster, 60000); /* a checkpoint of all */
+    for (uint16_t region = 1; region <= 2; region++) {
+        node_id_t node = {{region}, s_shard};
+        simulated_cluster_stop(cluster, s_process(PROCESS_NODE, region));
+        store_t store = simulated_cluster_store(cluster, node);
+        store_batch_t *batch = store_batch_new();
+        assert_int_equal(store.walk(store.context, NULL, 0, s_delete, batch, NULL), ERR_OK);
+        assert_true(store_batch_count(batch) > 0);
+        assert_int_equal(store.submit(store.context, &batch, NULL), ERR_OK);
+        assert_int_equal(store.poll(store.context, NULL), ERR_OK);
+        simulated_cluster_start(cluster, s_process(PROCESS_NODE, region));
+        simulated_cluster_run_ms(cluster, 2000);
+        assert_true(s_metric(cluster, s_process(PROCESS_NODE, region), "node_applied_events") <
+                    sent * S_REQUEST_SIZE);
+    }
+    s_write(cluster, &sent);
+    s_assert_all_there(cluster, sent);
+    simulated_cluster_destroy(&cluster);
+}
+
+/* A replica that differs is rebuilt from the base and what lies above it. */
+static void test_truncation_leaves_repair_possible(void **state)
+{
+    (void)state;
+    uint64_t sent = 0;
+    simulated_cluster_t *cluster = s_truncated(&sent);
+    node_id_t node = {{3}, s_shard};
+    simulated_cluster_run_ms(cluster, 60000); /* a checkpoint of all */
+    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, 3));
+    store_t store = simulated_cluster_store(cluster, node);
+    /* The count of one seen pair or cell is not what the logs say: a cell is missing. */
+    store_batch_t *batch = store_batch_new();
+    uint8_t key[9 + 10] = {0, 0, 0, 0, 0, 0, 0, 1, 'L', 'c', 0, 0, 0, 0, 0, 0, 0, 5, S_VIEW};
+    store_batch_delete(batch, slice_make(key, sizeof(key)));
+    assert_int_equal(store.submit(store.context, &batch, NULL), ERR_OK);
+    assert_int_equal(store.poll(store.context, NULL), ERR_OK);
+    simulated_cluster_start(cluster, s_process(PROCESS_NODE, 3));
+    const reconcile_report_t *report = simulated_cluster_report(cluster, node.region);
+    for (int ms = 0; report->repair_count == 0 && ms < 12000; ms++) {
+        simulated_cluster_run_ms(cluster, 1);
+        report = simulated_cluster_report(cluster, node.region);
+    }
+    assert_int_equal(report->repair_count, 1);
+    assert_true(report->repairs[0].different);
+    assert_string_equal(report->repairs[0].listed[0].key, "cell item 5 signal 1");
+    assert_true(report->repairs[0].event_count < sent * S_REQUEST_SIZE);
+    s_assert_all_there(cluster, sent);
+    simulated_cluster_destroy(&cluster);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_truncation_of_a_running_mesh_loses_nothing),
+        cmocka_unit_test(test_truncation_is_outlived_by_every_process),
+        cmocka_unit_test(test_truncation_with_the_checkpoint_lost_begins_with_the_base),
+        cmocka_unit_test(test_truncation_leaves_repair_possible),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
