@@ -67,7 +67,6 @@ enum {
     WAL_PATH_SIZE_MAX = 1024,    /* data folder, four names of 64 and numbers, and room */
     /* Kept free for footers, headers, and what others write meanwhile; see wal_room.h */
     WAL_DISK_RESERVE_SIZE = 8 * 1024 * 1024,
-    WAL_FREE_REFRESH_SIZE = 256 * 1024,  /* admitted bytes between two looks at the disk */
     WAL_ZERO_FILL_SIZE_MAX = 256 * 1024, /* made ahead at once: longer, and that sync is felt */
     WAL_READ_SIZE = 256 * 1024,     /* of one read; larger gains nothing, smaller costs calls */
     WAL_SEEK_READ_SIZE = 16 * 1024, /* of the first of several, and while stepping over batches */
@@ -105,7 +104,7 @@ enum {
     RECONNECT_MS_MAX = 1000,        /* and a healed link within a second */
     CONNECT_TIMEOUT_MS = 3000,
     HANDSHAKE_TIMEOUT_MS = 5000,
-    HEARTBEAT_SOCKET_MS = 10000, /* dead TCP only; each ping wakes two processes */
+    HEARTBEAT_SOCKET_MS = 20000, /* dead TCP only; each ping wakes two processes */
     HEARTBEAT_SOCKET_TIMEOUT_MS = 30000,
     HEARTBEAT_SOCKET_TTL_MS = 60000, /* ZeroMQ overflows above 65 s */
     DESCRIPTOR_COUNT_MIN = 1024,     /* open files: sockets, segments and room */

@@ -34,7 +34,10 @@
     X(SERVE_TOO_EARLY, "a node serves before it has replayed what its region's files hold")    \
     X(NEVER_RESEND, "a shipper does not start again where a receiver asks it to")              \
     X(FORGET_SESSIONS, "sessions are not in the checkpoint")                                   \
-    X(REPEAT_SESSION_SIGNAL, "a session signal whose number has come before is taken again")
+    X(REPEAT_SESSION_SIGNAL, "a session signal whose number has come before is taken again")   \
+    X(JOIN_AT_BASE, "logs are truncated below a base that still has pairs in them")            \
+    X(BELIEVE_SNAPSHOT, "the state of a snapshot is not held against its digest")              \
+    X(EXCHANGE_TOO_EARLY, "a snapshot's state counts before the files reach its base")
 
 #define MUTANT_ENUM(name, rule) MUTANT_##name,
 typedef enum { MUTANT_NONE, MUTANT_LIST(MUTANT_ENUM) MUTANT_COUNT } mutant_t;

@@ -23,7 +23,7 @@
 
 enum {
     RECONCILE_LAG_LISTED_MS = 10000, /* lag is listed after this, and two runs: less is passing */
-    RECONCILE_SUMMARY_SIZE = 256,
+    RECONCILE_SUMMARY_SIZE = 1024,
     RECONCILE_REPAIR_COUNT_MAX = 64 /* that are remembered; the oldest go */
 };
 
@@ -110,6 +110,15 @@ typedef struct {
     reconcile_entry_t listed[REBUILD_DIFFERENCE_COUNT_MAX];
 } reconcile_repair_t;
 
+/* Why a snapshot did not come. */
+typedef struct {
+    uint64_t number; /* of this reconciler's life, from 1; 0: there was none */
+    tenant_id_t tenant;
+    shard_id_t shard;
+    region_id_t donor;
+    errbuf_t reason; /* printable */
+} reconcile_snapshot_problem_t;
+
 typedef struct {
     uint32_t compared_count; /* replicas that answered where another one did */
     uint32_t found_counts[RECONCILE_FOUND_COUNT];
@@ -123,9 +132,13 @@ typedef struct {
     reconcile_gap_t *gaps;  /* by tenant, shard, region, stream */
     uint64_t fetched_count; /* events that own nodes lacked in the run before and have now */
     /* Snapshots (snapshot_fetch.h) of this reconciler's life: */
-    uint64_t snapshot_count;         /* that own nodes have adopted */
-    uint64_t snapshot_refused_count; /* that contradicted themselves */
-    uint32_t snapshots_under_way;    /* now */
+    uint64_t snapshot_count;                       /* that own nodes have adopted */
+    uint64_t snapshot_refused_count;               /* that contradicted themselves */
+    uint32_t snapshots_under_way;                  /* now */
+    reconcile_snapshot_problem_t snapshot_problem; /* the latest */
+    uint32_t lost_base_count;                      /* own replicas whose base is damaged or gone */
+    tenant_id_t lost_base_tenant;                  /* of the first of them */
+    shard_id_t lost_base_shard;
     uint32_t repair_count;
     const reconcile_repair_t *repairs; /* borrowed; oldest first */
 } reconcile_report_t;
@@ -168,6 +181,10 @@ typedef struct {
     int64_t took_ns; /* the run, from its first question to the comparison */
 } reconcile_view_t;
 
+/* One sentence on own bases that are lost and what is done about it. in  there are some */
+void reconcile_lost_bases(const reconcile_report_t *self,
+                          const reconcile_view_t *view,
+                          char ret_text[RECONCILE_SUMMARY_SIZE]);
 /* One sentence, worst first. */
 void reconcile_summary(const reconcile_report_t *self,
                        const reconcile_view_t *view,

@@ -44,7 +44,7 @@ struct reconcile_engine {
     reconcile_snapshots_t *snapshots;
     reconcile_report_t report;
     int64_t report_wall_ns;
-    char reason[RECONCILE_SUMMARY_SIZE]; /* empty: nothing has diverged */
+    char reason[RECONCILE_SUMMARY_SIZE]; /* empty: nothing has diverged, and no base is lost */
     uint64_t run_count;
     uint64_t fetched_count; /* events, of all runs */
     uint64_t named_count;   /* ranges, to the receiver */
@@ -300,6 +300,7 @@ static void s_on_look(reconcile_engine_t *self, const msg_base_reply_t *reply)
     }
     row->looked = true;
     row->has_base = reply->has_base;
+    row->base_is_lost = reply->base_is_lost;
     reconcile_kept_set_ranges(&self->collected, question->row, reply->ranges, reply->range_count);
 }
 
@@ -406,6 +407,19 @@ static void s_note_snapshots(reconcile_engine_t *self)
     self->report.snapshot_count = counters.fetch.adopted;
     self->report.snapshot_refused_count = counters.fetch.refused;
     self->report.snapshots_under_way = counters.under_way;
+    self->report.snapshot_problem = *reconcile_snapshots_problem(self->snapshots);
+}
+
+static void s_note_lost_bases(reconcile_engine_t *self)
+{
+    for (uint32_t i = self->own.row_count; i > 0; i--) {
+        const msg_reconcile_row_t *row = &self->own.rows[i - 1];
+        if (row->looked && row->base_is_lost) {
+            self->report.lost_base_count++;
+            self->report.lost_base_tenant = row->tenant;
+            self->report.lost_base_shard = row->node.shard;
+        }
+    }
 }
 
 /* NULL: that region's reconciler has said nothing of its node in this run. */
@@ -444,6 +458,18 @@ static void s_review_snapshots(reconcile_engine_t *self, now_t now)
     s_note_snapshots(self);
 }
 
+/* What health says: empty when all is well. */
+static void s_note_reason(reconcile_engine_t *self)
+{
+    reconcile_view_t view = reconcile_engine_view(self);
+    self->reason[0] = '\0';
+    if (self->report.found_counts[RECONCILE_FOUND_DIVERGED] > 0) {
+        reconcile_summary(&self->report, &view, self->reason);
+    } else if (self->report.lost_base_count > 0) {
+        reconcile_lost_bases(&self->report, &view, self->reason);
+    }
+}
+
 static void s_end_run(reconcile_engine_t *self, now_t now)
 {
     reconcile_state_t states[REGION_COUNT_MAX + 1];
@@ -472,14 +498,11 @@ static void s_end_run(reconcile_engine_t *self, now_t now)
     self->last_run_ns = now.mono_ns - self->started_ns;
     self->phase = S_IDLE;
     self->next_run_ns = self->started_ns + s_period_ns(self);
-    self->reason[0] = '\0';
-    if (self->report.found_counts[RECONCILE_FOUND_DIVERGED] > 0) {
-        reconcile_view_t view = reconcile_engine_view(self);
-        reconcile_summary(&self->report, &view, self->reason);
-    }
+    s_note_lost_bases(self);
     s_check_own(self);
     s_name_missing(self, now);
     s_review_snapshots(self, now);
+    s_note_reason(self);
 }
 
 /* -- messages ---------------------------------------------------------------------------------- */
@@ -659,7 +682,7 @@ uint64_t reconcile_engine_table_version(const reconcile_engine_t *self)
 uint64_t reconcile_engine_revision(const reconcile_engine_t *self)
 {
     return self->run_count + reconcile_checks_counters(self->checks).answered +
-           self->report.snapshot_count + self->report.snapshot_refused_count;
+           self->report.snapshot_count + self->report.snapshot_problem.number;
 }
 
 uint64_t reconcile_engine_run_count(const reconcile_engine_t *self)

@@ -22,6 +22,7 @@ struct reconcile_snapshots {
     uint32_t capacity;
     s_transfer_t *transfers; /* in the order in which they were first looked at */
     uint64_t served;
+    reconcile_snapshot_problem_t problem;
     buffer_t piece;
     buffer_t out;
 };
@@ -227,6 +228,7 @@ static void s_step(reconcile_snapshots_t *self,
     snapshot_effects_t effects;
     snapshot_event_t next = *event;
     bool has_next = true;
+    uint64_t seen = snapshot_fetch_problem(transfer->fetch)->number;
     while (has_next) {
         snapshot_fetch_step(transfer->fetch, &next, &effects);
         has_next = false;
@@ -234,6 +236,14 @@ static void s_step(reconcile_snapshots_t *self,
             has_next =
                 s_carry_out(self, transfer, &effects.list[i], event->now_ns, &next) || has_next;
         }
+    }
+    const snapshot_problem_t *problem = snapshot_fetch_problem(transfer->fetch);
+    if (problem->number != seen) {
+        self->problem.number++;
+        self->problem.tenant = transfer->tenant;
+        self->problem.shard = transfer->shard;
+        self->problem.donor = problem->donor;
+        self->problem.reason = problem->reason;
     }
 }
 
@@ -277,6 +287,7 @@ void reconcile_snapshots_taken(reconcile_snapshots_t *self,
     snapshot_event_t event = {.kind = SNAPSHOT_EVENT_TAKEN, .now_ns = now.mono_ns};
     event.as.taken.request_id = reply->request_id;
     event.as.taken.code = reply->code;
+    event.as.taken.message = reply->message;
     if (transfer != NULL) {
         s_step(self, transfer, &event);
     }
@@ -396,4 +407,9 @@ reconcile_snapshots_counters_t reconcile_snapshots_counters(const reconcile_snap
         sum.under_way += snapshot_fetch_is_under_way(self->transfers[i].fetch) ? 1 : 0;
     }
     return sum;
+}
+
+const reconcile_snapshot_problem_t *reconcile_snapshots_problem(const reconcile_snapshots_t *self)
+{
+    return &self->problem;
 }

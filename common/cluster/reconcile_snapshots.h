@@ -15,6 +15,7 @@
 #ifndef TIDAL_COMMON_CLUSTER_RECONCILE_SNAPSHOTS_H
 #define TIDAL_COMMON_CLUSTER_RECONCILE_SNAPSHOTS_H
 
+#include "common/cluster/reconcile.h"
 #include "common/cluster/snapshot_fetch.h"
 #include "common/engine/engine.h"
 #include "common/topology/table.h"
@@ -53,5 +54,7 @@ typedef struct {
     uint64_t served; /* pieces, to others */
 } reconcile_snapshots_counters_t;
 reconcile_snapshots_counters_t reconcile_snapshots_counters(const reconcile_snapshots_t *self);
+/* The latest of all transfers; lives as long as self. */
+const reconcile_snapshot_problem_t *reconcile_snapshots_problem(const reconcile_snapshots_t *self);
 
 #endif

@@ -67,3 +67,19 @@ void reconcile_summary(const reconcile_report_t *self,
                        self->compared_count - counts[RECONCILE_FOUND_EQUAL]);
     }
 }
+
+void reconcile_lost_bases(const reconcile_report_t *self,
+                          const reconcile_view_t *view,
+                          char ret_text[RECONCILE_SUMMARY_SIZE])
+{
+    char name[PROCESS_NAME_SIZE];
+    node_id_t node = {view->self, self->lost_base_shard};
+    (void)snprintf(
+        ret_text, RECONCILE_SUMMARY_SIZE,
+        "%u bases (state.base) are damaged or gone, first that of %s, tenant %s; the replica "
+        "serves on and truncates nothing until another region's base is here%s%s",
+        self->lost_base_count, s_node_name(view, node, name),
+        s_tenant_name(view, self->lost_base_tenant),
+        self->snapshot_problem.number == 0 ? "" : "; the last one was not taken: ",
+        self->snapshot_problem.reason.text);
+}

@@ -4,6 +4,7 @@
 #include "common/engine/base_file.h"
 
 #include <blake3.h>
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +45,7 @@ region_set_t snapshot_donors(const msg_reconcile_row_t *own,
     region_set_t donors = {0};
     for (uint32_t i = 0; own->looked && i < peer_count; i++) {
         const msg_reconcile_row_t *peer = peers[i];
-        bool is_donor = false;
+        bool is_donor = own->base_is_lost && peer->looked && peer->has_base;
         for (uint32_t k = 0; peer->looked && peer->has_base && k < peer->range_count; k++) {
             const msg_log_range_t *range = &peer->ranges[k];
             const msg_log_range_t *ours = s_find_range(own, range->stream);
@@ -66,6 +67,9 @@ struct snapshot_fetch {
     int64_t wait_ns;
     int64_t deadline_ns; /* ASKING */
     uint32_t needed_runs;
+    uint32_t rounds;     /* in which every donor failed */
+    uint32_t pause_runs; /* left before the next round */
+    bool is_pausing;
     uint32_t tries;    /* of the piece under way */
     uint32_t restarts; /* of this transfer */
     region_id_t donor; /* ASKING, TAKING */
@@ -79,6 +83,7 @@ struct snapshot_fetch {
     bool has_file;       /* a WRITE was given, and neither DROP nor TAKE since */
     blake3_hasher hasher;
     snapshot_counters_t counters;
+    snapshot_problem_t problem;
 };
 
 static void s_invariant(const snapshot_fetch_t *self)
@@ -154,8 +159,16 @@ static void s_end(snapshot_fetch_t *self, snapshot_effects_t *effects)
     s_rewind(self);
 }
 
+/* The reason is in self->problem. */
+static void s_note_problem(snapshot_fetch_t *self)
+{
+    self->problem.number++;
+    self->problem.donor = self->donor;
+}
+
 static void s_avoid(snapshot_fetch_t *self, snapshot_effects_t *effects)
 {
+    s_note_problem(self);
     self->avoided = region_set_add(self->avoided, self->donor);
     s_end(self, effects);
 }
@@ -174,16 +187,34 @@ static void s_fail(snapshot_fetch_t *self, snapshot_effects_t *effects)
 
 /* -- events ------------------------------------------------------------------------------------ */
 
+/* Whether it is too early to ask donors again of which every one has failed. */
+static bool s_pauses(snapshot_fetch_t *self, region_set_t donors)
+{
+    if ((donors.bits & ~self->avoided.bits) != 0) {
+        return false;
+    }
+    if (!self->is_pausing) {
+        uint32_t runs = self->rounds == 0 ? 0 : UINT32_C(1) << (self->rounds - 1);
+        self->rounds += runs < SNAPSHOT_PAUSE_RUNS_MAX ? 1 : 0;
+        self->pause_runs = runs;
+        self->is_pausing = true;
+    }
+    if (self->pause_runs > 0) {
+        self->pause_runs--;
+        return true;
+    }
+    self->is_pausing = false;
+    self->avoided = (region_set_t){0};
+    return false;
+}
+
 static void s_begin(snapshot_fetch_t *self,
                     region_set_t donors,
                     int64_t now_ns,
                     snapshot_effects_t *effects)
 {
     region_set_t left = {donors.bits & ~self->avoided.bits};
-    if (left.bits == 0) {
-        self->avoided = (region_set_t){0};
-        left = donors;
-    }
+    CHECK(left.bits != 0);
     uint16_t region = 1;
     while (!region_set_has(left, (region_id_t){region})) {
         region++;
@@ -198,6 +229,14 @@ static void s_begin(snapshot_fetch_t *self,
     s_ask(self, now_ns, effects);
 }
 
+/* Nothing is held against any donor any more. */
+static void s_forgive(snapshot_fetch_t *self)
+{
+    self->avoided = (region_set_t){0};
+    self->rounds = 0;
+    self->is_pausing = false;
+}
+
 static void s_on_run(snapshot_fetch_t *self,
                      const snapshot_event_t *event,
                      snapshot_effects_t *effects)
@@ -207,9 +246,9 @@ static void s_on_run(snapshot_fetch_t *self,
     if (self->state == STATE_TAKING) {
         s_take(self, effects);
     } else if (donors.bits == 0) {
-        self->avoided = (region_set_t){0};
+        s_forgive(self);
         s_end(self, effects);
-    } else if (self->state == STATE_IDLE && self->needed_runs >= 2) {
+    } else if (self->state == STATE_IDLE && self->needed_runs >= 2 && !s_pauses(self, donors)) {
         s_begin(self, donors, event->now_ns, effects);
     }
 }
@@ -251,6 +290,13 @@ static bool s_verify(snapshot_fetch_t *self, const msg_snapshot_piece_t *piece)
         blake3_hasher_finalize(&self->hasher, hash, sizeof(hash));
         is_equal = memcmp(hash, self->hash, sizeof(hash)) == 0;
     }
+    if (!is_equal) {
+        errbuf_set(&self->problem.reason,
+                   "expected %" PRIu64
+                   " bytes with their BLAKE3 at the end, found another hash; the "
+                   "base is damaged there, or was on the way",
+                   self->size_bytes);
+    }
     return is_equal;
 }
 
@@ -265,6 +311,9 @@ static void s_on_piece(snapshot_fetch_t *self,
         return;
     }
     if (piece->code != CODE_OK) {
+        errbuf_set(&self->problem.reason, "expected a piece of its base, found %s: %.*s",
+                   code_name(piece->code), (int)piece->message.size,
+                   (const char *)piece->message.data);
         s_fail(self, effects);
         return;
     }
@@ -272,12 +321,20 @@ static void s_on_piece(snapshot_fetch_t *self,
         self->counters.restarted++;
         s_rewind(self);
         if (++self->restarts > SNAPSHOT_RESTART_COUNT_MAX) {
+            errbuf_set(&self->problem.reason,
+                       "expected one base, found %u others while it was fetched", self->restarts);
             s_fail(self, effects);
             return;
         }
     }
     bool fits = s_fits(self, piece);
-    if (fits) {
+    if (!fits) {
+        errbuf_set(&self->problem.reason,
+                   "expected the piece at byte %" PRIu64 " of a base of %" PRIu64
+                   " bytes, found %zu bytes at %" PRIu64 " of %" PRIu64,
+                   self->offset, self->size_bytes, piece->bytes.size, piece->offset,
+                   piece->size_bytes);
+    } else {
         self->size_bytes = piece->size_bytes;
         memcpy(self->hash, piece->hash, sizeof(self->hash));
         fits = s_verify(self, piece);
@@ -304,6 +361,9 @@ static void s_on_written(snapshot_fetch_t *self,
     CHECK(self->state == STATE_ASKING && self->writing > 0);
     if (event->as.written != ERR_OK) {
         self->writing = 0;
+        errbuf_set(&self->problem.reason, "write the piece at byte %" PRIu64 " of %" PRIu64 ": %s",
+                   self->offset, self->size_bytes, err_text(event->as.written));
+        s_note_problem(self);
         self->counters.failed++; /* the donor is not to blame */
         self->needed_runs = 0;   /* a full disk is not filled again at once */
         s_end(self, effects);
@@ -331,15 +391,19 @@ static void s_on_taken(snapshot_fetch_t *self,
     if (event->as.taken.code == CODE_OK) {
         self->counters.adopted++;
         self->needed_runs = 0;
-        self->avoided = (region_set_t){0};
+        s_forgive(self);
         s_end(self, effects);
-    } else if (event->as.taken.code == CODE_CORRUPT) {
-        s_refuse(self, effects);
     } else if (event->as.taken.code == CODE_NOT_FOUND) {
         self->needed_runs = 0; /* adopted, and the answer was lost; or it was never there */
         s_end(self, effects);
     } else {
-        s_fail(self, effects);
+        errbuf_set(&self->problem.reason, "the node does not take it: %.*s",
+                   (int)event->as.taken.message.size, (const char *)event->as.taken.message.data);
+        if (event->as.taken.code == CODE_CORRUPT) {
+            s_refuse(self, effects);
+        } else {
+            s_fail(self, effects);
+        }
     }
 }
 
@@ -351,6 +415,8 @@ static void s_on_tick(snapshot_fetch_t *self, int64_t now_ns, snapshot_effects_t
     if (self->tries < SNAPSHOT_TRY_COUNT_MAX) {
         s_ask(self, now_ns, effects);
     } else {
+        errbuf_set(&self->problem.reason, "expected an answer, found none to %d questions in a row",
+                   SNAPSHOT_TRY_COUNT_MAX);
         s_fail(self, effects);
     }
 }
@@ -394,4 +460,9 @@ bool snapshot_fetch_is_under_way(const snapshot_fetch_t *self)
 snapshot_counters_t snapshot_fetch_counters(const snapshot_fetch_t *self)
 {
     return self->counters;
+}
+
+const snapshot_problem_t *snapshot_fetch_problem(const snapshot_fetch_t *self)
+{
+    return &self->problem;
 }

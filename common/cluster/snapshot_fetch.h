@@ -5,6 +5,8 @@
  * the own files, and every region that was heard and has more begins behind them. Whoever can go on
  * from logs does.
  *
+ * Or the region's own base is damaged or gone: then any other region's will do.
+ *
  *   IDLE ---- needed in two runs in a row: the lowest donor that is not avoided ---> ASKING. Where a
  *             donor failed or was refused, the next run is enough for another one; after a snapshot
  *             was adopted, was not found by the node or could not be written it takes two again
@@ -21,8 +23,9 @@
  *   TAKING    whole and verified: the own node is asked to take it, again in every run, until it says
  *             what became of it -----> IDLE. One that contradicts itself is REFUSED as well
  *
- * When every donor is avoided, all are tried again. Nothing of it is durable: a reconciler that starts
- * again begins anew.
+ * When every donor is avoided, all are tried again: at once, and then after 1, 2, 4 ... 16 runs, so that
+ * bases of which none is of use are not fetched all the time. Nothing of it is durable: a reconciler that
+ * starts again begins anew.
  *
  * Invariants
  *   1. nothing is written behind size_bytes, which is fixed by the first piece.
@@ -37,12 +40,13 @@
 enum {
     SNAPSHOT_TRY_COUNT_MAX = 3,     /* questions for one piece */
     SNAPSHOT_RESTART_COUNT_MAX = 8, /* bases that a donor makes during one transfer */
+    SNAPSHOT_PAUSE_RUNS_MAX = 16,
     SNAPSHOT_EFFECT_COUNT_MAX = 2
 };
 
-/* The regions that have a base and whose logs begin behind what the own files hold of some stream that
- * nobody's logs can bring further; empty: no snapshot is needed. Rows that were not looked at say
- * nothing.
+/* The regions that have a base, where the own one is lost; else those that have one and whose logs begin
+ * behind what the own files hold of some stream that nobody's logs can bring further. Empty: no snapshot
+ * is needed, or nobody has one. Rows that were not looked at say nothing.
  * in own, peers  of one tenant and shard; peers as heard in this run, each region once */
 region_set_t snapshot_donors(const msg_reconcile_row_t *own,
                              const msg_reconcile_row_t *const *peers,
@@ -67,7 +71,8 @@ typedef struct {
         err_t written;
         struct {
             uint64_t request_id;
-            code_t code; /* as msg_base_reply_t */
+            code_t code;     /* as msg_base_reply_t */
+            slice_t message; /* the same; borrowed */
         } taken;
     } as;
 } snapshot_event_t;
@@ -108,6 +113,13 @@ typedef struct {
     uint64_t bytes;     /* taken in */
 } snapshot_counters_t;
 
+/* Why a transfer came to nothing. */
+typedef struct {
+    uint64_t number;   /* of all of this transfer's, from 1; 0: there was none */
+    region_id_t donor; /* whose base it was */
+    errbuf_t reason;   /* what was expected, and what was found */
+} snapshot_problem_t;
+
 /* in wait_ns  for a donor's answer */
 snapshot_fetch_t *snapshot_fetch_new(int64_t wait_ns);
 void snapshot_fetch_destroy(snapshot_fetch_t **self_p);
@@ -119,5 +131,7 @@ void snapshot_fetch_step(snapshot_fetch_t *self,
 int64_t snapshot_fetch_deadline_ns(const snapshot_fetch_t *self);
 bool snapshot_fetch_is_under_way(const snapshot_fetch_t *self);
 snapshot_counters_t snapshot_fetch_counters(const snapshot_fetch_t *self);
+/* The latest; lives as long as the transfer. */
+const snapshot_problem_t *snapshot_fetch_problem(const snapshot_fetch_t *self);
 
 #endif

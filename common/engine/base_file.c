@@ -203,6 +203,8 @@ struct base_reader {
     uint64_t entry_bytes_left;
     buffer_t bytes;  /* read and not taken */
     buffer_t before; /* the last key */
+    err_t refused;   /* ERR_UNSUPPORTED of an entry; believed only when the whole file verifies */
+    errbuf_t refusal;
     blake3_hasher hasher;
 };
 
@@ -344,7 +346,17 @@ static err_t s_give_entry(base_reader_t *self,
     self->entries_left--;
     self->entry_bytes_left -= size;
     *ret_size = size;
-    return callback(context, key, slice_make(at + key_size, value_size), errbuf);
+    if (self->refused == ERR_OK) {
+        err = callback(context, key, slice_make(at + key_size, value_size), &self->refusal);
+    }
+    if (err == ERR_UNSUPPORTED) {
+        self->refused = err;
+        err = ERR_OK;
+    }
+    if (err != ERR_OK) {
+        errbuf_set(errbuf, "%s", self->refusal.text);
+    }
+    return err;
 }
 
 static err_t s_give_piece(base_reader_t *self,
@@ -394,6 +406,10 @@ err_t base_reader_step(base_reader_t *self, base_entry_fn callback, void *contex
     }
     if (err == ERR_OK) {
         err = self->entries_left > 0 ? ERR_AGAIN : s_check_end(self, errbuf);
+    }
+    if (err == ERR_OK && self->refused != ERR_OK) {
+        errbuf_set(errbuf, "%s", self->refusal.text);
+        err = self->refused;
     }
     if (err != ERR_OK && err != ERR_AGAIN) {
         errbuf_prefix(errbuf, "%s", self->path.text);

@@ -130,6 +130,18 @@ err_t base_read_head(const disk_t *disk,
                      base_head_t *ret_head,
                      errbuf_t *errbuf);
 
+/* The hash before a segment, by its header. errs ERR_NOT_FOUND, ERR_CORRUPT, ERR_IO of its file */
+err_t base_hash_before(const disk_t *disk,
+                       const char *stream_folder,
+                       uint64_t first_seq,
+                       wal_hash_t *ret_hash,
+                       errbuf_t *errbuf);
+/* Where a stream's files begin, by the header of the first one: for as long as the base that allowed it
+ * cannot be read. Zero: with event 1, or there are none. errs as base_hash_before */
+err_t base_of_files(const disk_t *disk,
+                    const char *stream_folder,
+                    wal_base_t *ret_base,
+                    errbuf_t *errbuf);
 /* Where a stream's files may begin by its tenant's base, and where they begin when there are none;
  * zero without a base. errs ERR_CORRUPT, ERR_UNSUPPORTED, ERR_IO of the base */
 err_t base_of_stream(const disk_t *disk,
@@ -165,7 +177,8 @@ const base_head_t *base_writer_head(const base_writer_t *self);
 
 typedef struct base_reader base_reader_t;
 
-/* errs any but ERR_OK ends the reading and is returned */
+/* errs any but ERR_OK ends the reading and is returned; ERR_UNSUPPORTED at its end, and only of a file
+ * that verifies: a flipped bit may look like a later version */
 typedef err_t (*base_entry_fn)(void *context, slice_t key, slice_t value, errbuf_t *errbuf);
 
 /* Touches no file yet. in disk borrowed; path copied */

@@ -286,6 +286,62 @@ err_t base_read_head(const disk_t *disk,
     return ERR_OK;
 }
 
+err_t base_hash_before(const disk_t *disk,
+                       const char *stream_folder,
+                       uint64_t first_seq,
+                       wal_hash_t *ret_hash,
+                       errbuf_t *errbuf)
+{
+    wal_path_t path;
+    disk_file_t *file = NULL;
+    uint8_t bytes[WAL_SEGMENT_HEADER_SIZE];
+    size_t size = 0;
+    wal_block_t block;
+    err_t err = wal_files_segment_path(stream_folder, first_seq, &path, errbuf);
+    if (err == ERR_OK) {
+        err = disk->open(disk->context, path.text, DISK_READ, &file, errbuf);
+    }
+    if (err != ERR_OK) {
+        return err;
+    }
+    err = disk->read_at(disk->context, file, 0, bytes, sizeof(bytes), &size, errbuf);
+    disk->close(disk->context, &file);
+    if (err == ERR_OK) {
+        err = wal_decode_block(slice_make(bytes, size), &block, errbuf);
+    }
+    if (err == ERR_OK &&
+        (block.kind != WAL_BLOCK_SEGMENT || block.as.segment.first_seq != first_seq)) {
+        errbuf_set(errbuf, "expected the header of this segment, found another block");
+        err = ERR_CORRUPT;
+    }
+    if (err != ERR_OK) {
+        errbuf_prefix(errbuf, "%s", path.text);
+        return err == ERR_AGAIN ? ERR_CORRUPT : err;
+    }
+    *ret_hash = block.as.segment.previous_hash;
+    return ERR_OK;
+}
+
+err_t base_of_files(const disk_t *disk,
+                    const char *stream_folder,
+                    wal_base_t *ret_base,
+                    errbuf_t *errbuf)
+{
+    wal_segment_list_t files = {NULL, 0, 0};
+    wal_base_t base = {.seq = 0};
+    err_t err = wal_files_list_segments(disk, stream_folder, &files, NULL, errbuf);
+    if (err == ERR_OK && files.count > 0 && files.items[0].first_seq > 1) {
+        base.seq = files.items[0].first_seq - 1;
+        err = base_hash_before(disk, stream_folder, base.seq + 1, &base.hash, errbuf);
+    }
+    wal_segment_list_done(&files);
+    if (err == ERR_OK || err == ERR_NOT_FOUND) {
+        *ret_base = base;
+        err = ERR_OK;
+    }
+    return err;
+}
+
 err_t base_of_stream(const disk_t *disk,
                      const char *tenants_folder,
                      const char *tenant_name,

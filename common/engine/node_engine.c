@@ -590,6 +590,7 @@ static void s_review_logs(node_engine_t *self, now_t now)
 {
     for (uint32_t i = 0; i < self->replica_count; i++) {
         replica_t *replica = self->replicas[i];
+        replica_review_base(replica);
         if (replica_wants_base(replica)) {
             node_repair_want_base(self->repair, replica, now);
         }
@@ -765,6 +766,7 @@ static replica_counters_t s_sum(const node_engine_t *self, ledger_totals_t *ret_
         sum.alerts += one.alerts;
         sum.new_incarnations += one.new_incarnations;
         sum.bases += one.bases;
+        sum.lost_bases += one.lost_bases;
         sum.truncated_segments += one.truncated_segments;
         sum.truncate_failed += one.truncate_failed;
         sum.sessions += one.sessions;
@@ -851,6 +853,7 @@ uint32_t node_engine_metrics(const node_engine_t *self,
         {"node_clock_ahead_ms", self->clock_ahead_ms},
         {"node_bases", sum.bases},
         {"node_bases_failed", repairs.bases_failed},
+        {"node_bases_lost", sum.lost_bases},
         {"node_truncated_segments", sum.truncated_segments},
         {"node_truncate_failed", sum.truncate_failed},
         {"node_rebuilds", repairs.rebuilds},

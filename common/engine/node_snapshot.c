@@ -81,7 +81,8 @@ static void s_look(node_snapshot_t *self,
     msg_base_reply_t reply = *form;
     reply.code = s_code(err);
     reply.message = slice_text(errbuf.text);
-    reply.has_base = replica_base_stream_count(replica) > 0;
+    reply.base_is_lost = replica_base_is_lost(replica);
+    reply.has_base = replica_base_stream_count(replica) > 0 && !reply.base_is_lost;
     reply.range_count = err == ERR_OK ? count : 0;
     reply.ranges = ranges;
     s_answer(self, reply_to, &reply);
@@ -164,6 +165,9 @@ static bool s_step_next(node_snapshot_t *self, s_load_t *load, now_t now)
         snapshot_load_destroy(&load->adopted);
         load->adopted = load->next;
         load->next = NULL;
+        if (!replica_is_joining(load->replica)) {
+            snapshot_load_destroy(&load->adopted); /* the live state holds all of it */
+        }
         return true;
     }
     if (err == ERR_AGAIN) {

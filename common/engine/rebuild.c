@@ -1,6 +1,7 @@
 #include "common/engine/rebuild.h"
 
 #include "common/base/check.h"
+#include "common/base/mutant.h"
 #include "common/engine/replay_beside.h"
 #include "common/engine/replica_state.h"
 
@@ -107,6 +108,8 @@ err_t rebuild_step(
         err_t err = replica_load_base_piece(self->built, self->base, errbuf);
         if (err == ERR_OK) {
             base_reader_destroy(&self->base);
+        } else if (err != ERR_AGAIN && err != ERR_IO) {
+            replica_lose_base(self->live);
         }
         return err == ERR_OK ? ERR_AGAIN : err;
     }
@@ -160,7 +163,7 @@ err_t rebuild_begin_base(rebuild_t *self,
             (base_position_t){.stream = at.stream,
                               .seq = at.seq,
                               .hash = replica_require_stream(built, at.stream, is_own)->last_hash};
-        uint64_t seq = version_vector_get(forgotten, at.stream);
+        uint64_t seq = MUTANT(JOIN_AT_BASE) ? at.seq : version_vector_get(forgotten, at.stream);
         stream_position_t within = {at.stream, seq < at.seq ? seq : at.seq};
         err = replica_find_join(self->live, within, &position->join, errbuf);
     }

@@ -70,19 +70,29 @@ static err_t s_find_handover(receiver_engine_t *self, receiver_replica_t *replic
                : err;
 }
 
-/* Where the stream's files may begin, and where they begin when there are none. */
+/* Where the stream's files may begin, and where they begin when there are none. Beside a base whose head
+ * is damaged: where they do begin. */
 static err_t s_find_base(const receiver_engine_t *self,
                          const receiver_replica_t *replica,
                          wal_beginning_t *ret_beginning,
                          errbuf_t *errbuf)
 {
-    wal_path_t tenants;
+    wal_path_t path;
     err_t err = wal_files_tenants_path(
         self->env.data_folder, topology_place_name(self->env.topology, self->env.self.region),
-        replica->stream.origin.shard, &tenants, errbuf);
-    return err != ERR_OK ? err
-                         : base_of_stream(self->env.disk, tenants.text, replica->tenant_name,
-                                          replica->stream, ret_beginning, errbuf);
+        replica->stream.origin.shard, &path, errbuf);
+    if (err == ERR_OK) {
+        err = base_of_stream(self->env.disk, path.text, replica->tenant_name, replica->stream,
+                             ret_beginning, errbuf);
+    }
+    if (err == ERR_CORRUPT) { /* the node fetches another one: snapshot_load.h */
+        err = s_folder(self, replica, &path, errbuf);
+        if (err == ERR_OK) {
+            err = base_of_files(self->env.disk, path.text, &ret_beginning->base, errbuf);
+            ret_beginning->join = ret_beginning->base;
+        }
+    }
+    return err;
 }
 
 /* Opens the file and nothing else. out ret_damaged  whether it may hold less than it did */
@@ -256,31 +266,6 @@ static void s_tell_flushed(receiver_engine_t *self, const receiver_replica_t *re
         &effects);
 }
 
-err_t receiver_files_flush(receiver_engine_t *self, now_t now, errbuf_t *errbuf)
-{
-    for (uint32_t i = 0; i < self->replica_count; i++) {
-        receiver_replica_t *replica = &self->replicas[i];
-        if (replica->file == NULL) {
-            continue;
-        }
-        if (!wal_replica_pending(replica->file) &&
-            s_known_durable(self, replica->stream) == wal_replica_durable_seq(replica->file)) {
-            continue;
-        }
-        err_t err = wal_replica_flush(replica->file, errbuf);
-        if (err != ERR_OK) {
-            errbuf_prefix(errbuf, "make the replica in %s durable",
-                          wal_replica_folder(replica->file));
-            return err;
-        }
-        self->flush_count++;
-        s_tell_flushed(self, replica, now);
-    }
-    return ERR_OK;
-}
-
-/* -- gone, given up, damaged ------------------------------------------------------------------- */
-
 /* Reads the files anew: they were removed under the receiver, which then wrote into nothing. */
 static void s_reopen(receiver_engine_t *self, receiver_replica_t *replica, now_t now)
 {
@@ -309,6 +294,40 @@ static void s_reopen(receiver_engine_t *self, receiver_replica_t *replica, now_t
                                                        : wal_replica_durable_seq(replica->file)},
                          &effects);
 }
+
+static err_t s_flush(receiver_engine_t *self,
+                     receiver_replica_t *replica,
+                     now_t now,
+                     errbuf_t *errbuf)
+{
+    err_t err = wal_replica_flush(replica->file, errbuf);
+    if (err == ERR_OK) {
+        self->flush_count++;
+        s_tell_flushed(self, replica, now);
+    } else if (err == ERR_NOT_FOUND) { /* the folder went; nothing of the group was confirmed */
+        s_reopen(self, replica, now);
+        err = ERR_OK;
+    } else {
+        errbuf_prefix(errbuf, "make the replica in %s durable", wal_replica_folder(replica->file));
+    }
+    return err;
+}
+
+err_t receiver_files_flush(receiver_engine_t *self, now_t now, errbuf_t *errbuf)
+{
+    err_t err = ERR_OK;
+    for (uint32_t i = 0; i < self->replica_count && err == ERR_OK; i++) {
+        receiver_replica_t *replica = &self->replicas[i];
+        if (replica->file != NULL &&
+            (wal_replica_pending(replica->file) ||
+             s_known_durable(self, replica->stream) != wal_replica_durable_seq(replica->file))) {
+            err = s_flush(self, replica, now, errbuf);
+        }
+    }
+    return err;
+}
+
+/* -- gone, given up, damaged ------------------------------------------------------------------- */
 
 /* Keeps the mark while the core waits for what others hold, and takes it away afterwards. */
 static void s_review_mark(receiver_engine_t *self, receiver_replica_t *replica)

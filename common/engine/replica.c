@@ -50,13 +50,6 @@ replica_t *replica_new(const replica_node_t *node, tenant_id_t tenant, const cha
     self->retrieve = retrieve_new();
     self->cohorts = cohort_builder_new();
     self->lag = lag_new(node_id);
-    self->tickets = calloc(REPLICA_TICKET_COUNT_MAX, sizeof(*self->tickets));
-    self->free_tickets = calloc(REPLICA_TICKET_COUNT_MAX, sizeof(*self->free_tickets));
-    CHECK(self->tickets != NULL && self->free_tickets != NULL);
-    for (uint32_t i = 0; i < REPLICA_TICKET_COUNT_MAX; i++) {
-        self->free_tickets[i] = REPLICA_TICKET_COUNT_MAX - 1 - i;
-    }
-    self->free_ticket_count = REPLICA_TICKET_COUNT_MAX;
     buffer_init(&self->out);
     buffer_init(&self->scratch);
     buffer_init(&self->logged);
@@ -205,7 +198,11 @@ static err_t s_open_log(
 {
     const topology_t *topology = self->env->topology;
     wal_path_t folder;
+    wal_base_t base = base_head_wal_base(&self->base, stream);
     err_t err = replica_stream_folder(self, stream, &folder, errbuf);
+    if (err == ERR_OK && self->base_is_lost && self->base.position_count == 0) {
+        err = base_of_files(self->env->disk, folder.text, &base, errbuf);
+    }
     if (err != ERR_OK) {
         return err;
     }
@@ -215,7 +212,7 @@ static err_t s_open_log(
                   .stream = stream,
                   .tenant_name = self->tenant_name,
                   .region_name = topology_place_name(topology, stream.origin.region),
-                  .base = base_head_wal_base(&self->base, stream)},
+                  .base = base},
         .segment_size_bytes = topology->log.segment_size_bytes,
         .seal_idle_ns = (int64_t)topology->log.seal_idle_ms * ENGINE_NS_PER_MS,
         .seal_age_ns = (int64_t)topology->log.seal_age_ms * ENGINE_NS_PER_MS,
@@ -442,6 +439,9 @@ bool replica_is_ready(replica_t *self, const char **ret_reason)
         *ret_reason = "the region's receiver has not told its positions yet";
     } else if (!self->has_asked_others && region_set_count(self->placed) > 1) {
         *ret_reason = "there is no log here: asking the other regions whether there was one";
+    } else if (self->files == REPLICA_FILES_BASELESS) {
+        *ret_reason = "the base is damaged, and the checkpoint does not reach it: the reconciler "
+                      "fetches another region's";
     } else if (replica_lost_lacks(self, ret_reason)) {
         return false;
     } else if (self->files == REPLICA_FILES_AWAITED && !replica_files_reach_base(self)) {
@@ -671,6 +671,7 @@ replica_counters_t replica_counters(const replica_t *self)
 {
     replica_counters_t counters = self->counters;
     counters.parked = self->parked_count;
+    counters.lost_bases = self->base_is_lost ? 1 : 0;
     counters.waiting = leader_waiting_count(self->leader);
     session_totals_t sessions;
     session_book_totals(self->sessions, &sessions);

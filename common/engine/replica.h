@@ -68,6 +68,11 @@ void replica_checkpoint_settle(replica_t *self, bool durable);
 bool replica_wants_base(const replica_t *self);
 /* Streams that the base names; 0: there is none. */
 uint32_t replica_base_stream_count(const replica_t *self);
+/* Whether its file was found damaged, or is gone. Then no base is made and nothing truncated, until
+ * another region's takes its place. */
+bool replica_base_is_lost(const replica_t *self);
+/* Looks at the head of the file. cost  one open and one read */
+void replica_review_base(replica_t *self);
 /* A new base is durable; copied. NULL: it failed, and is tried again after as much log. */
 void replica_take_base(replica_t *self, const base_head_t *head);
 /* Durability is lost: the turn ends the process, with this reason. */
@@ -182,6 +187,7 @@ typedef struct {
     uint64_t alerts;         /* of the applier */
     uint64_t new_incarnations;
     uint64_t bases;
+    uint64_t lost_bases;         /* now: does not verify, or is gone; another region's is wanted */
     uint64_t truncated_segments; /* of the own stream */
     uint64_t truncate_failed;    /* attempts of it, which are repeated */
     uint64_t sessions;           /* known now */

@@ -1,6 +1,7 @@
 /* A replica and its base: begins with it where the checkpoint does not reach it, knows when the next
  * one is due, and what may be truncated below it. */
 #include "common/base/check.h"
+#include "common/base/mutant.h"
 #include "common/engine/replica_state.h"
 
 #include <stdlib.h>
@@ -42,7 +43,7 @@ static err_t s_check_loaded(replica_t *self, const base_head_t *head, errbuf_t *
     }
     static_assert((int)BASE_DIGEST_SIZE == (int)MSG_HASH_SIZE, "one digest");
     replica_digest(self, digest);
-    if (memcmp(digest, head->digest, sizeof(digest)) != 0) {
+    if (memcmp(digest, head->digest, sizeof(digest)) != 0 && !MUTANT(BELIEVE_SNAPSHOT)) {
         errbuf_set(errbuf, "base: its state does not have the digest that its head says");
         return ERR_CORRUPT;
     }
@@ -69,6 +70,35 @@ void replica_keep_base(replica_t *self, const base_head_t *head)
     }
     base_head_done(&self->base);
     self->base = copy;
+    self->base_is_lost = false;
+}
+
+void replica_lose_base(replica_t *self)
+{
+    self->base_is_lost = true;
+}
+
+bool replica_base_is_lost(const replica_t *self)
+{
+    return self->base_is_lost;
+}
+
+/* A base that was flipped or removed under the node is wanted for its state, and for the region's next
+ * start: better noticed now. */
+void replica_review_base(replica_t *self)
+{
+    wal_path_t path;
+    base_head_t head;
+    if (self->base.position_count == 0 || self->base_is_lost ||
+        replica_base_path(self, &path, NULL) != ERR_OK) {
+        return;
+    }
+    err_t err = base_read_head(self->env->disk, path.text, self->tenant, self->shard, &head, NULL);
+    if (err == ERR_OK) {
+        base_head_done(&head);
+    } else if (err != ERR_IO) {
+        replica_lose_base(self);
+    }
 }
 
 /* How the checkpoint stands to the base. */
@@ -124,6 +154,22 @@ static err_t s_begin_with_base(replica_t *self, const char *path, errbuf_t *errb
     base_reader_destroy(&reader);
     replica_close(&loaded);
     return err;
+}
+
+/* All that the base held was shown here in an earlier life: nothing is before it has come again. What a
+ * head that cannot be read said is not known; then the region's files alone say what was there, and the
+ * checkpoint may lie below what the base has forgotten. */
+static void s_begin_without(replica_t *self)
+{
+    replica_lose_base(self);
+    self->files = REPLICA_FILES_BASELESS;
+    self->has_goals = self->has_goals || self->base.position_count > 0;
+    for (uint32_t i = 0; i < self->base.position_count; i++) {
+        const base_position_t *position = &self->base.positions[i];
+        bool is_own = position->stream.origin.region.value == self->env->self.region.value;
+        replica_require_stream(self, position->stream, is_own)
+            ->told_seqs[self->env->self.region.value] = position->seq;
+    }
 }
 
 static void s_add_size(void *context, const char *name, uint64_t size_bytes)
@@ -191,6 +237,10 @@ err_t replica_open_base(replica_t *self, errbuf_t *errbuf)
             err = s_begin_with_base(self, path.text, errbuf);
         }
     }
+    if (err == ERR_CORRUPT && self->env->topology->region_count > 1) {
+        s_begin_without(self);
+        err = ERR_OK;
+    }
     if (err == ERR_NOT_FOUND) {
         err = ERR_OK;
     }
@@ -212,7 +262,8 @@ bool replica_wants_base(const replica_t *self)
 {
     uint64_t retain = self->env->topology->log.retain_bytes;
     return retain != 0 && self->bytes_since_base >= retain && self->is_recovered &&
-           self->files == REPLICA_FILES_FIT && applier_caught_up(self->applier);
+           !self->base_is_lost && self->files == REPLICA_FILES_FIT &&
+           applier_caught_up(self->applier);
 }
 
 void replica_take_base(replica_t *self, const base_head_t *head)
@@ -229,44 +280,6 @@ void replica_fail(replica_t *self, err_t err, const errbuf_t *errbuf)
     CHECK(err != ERR_OK);
     self->fatal = err;
     self->fatal_text = *errbuf;
-}
-
-/* The hash before a segment, by its header. */
-static err_t s_hash_before(const replica_t *self,
-                           const char *folder,
-                           uint64_t first_seq,
-                           wal_hash_t *ret_hash,
-                           errbuf_t *errbuf)
-{
-    const disk_t *disk = self->env->disk;
-    wal_path_t path;
-    disk_file_t *file = NULL;
-    uint8_t bytes[WAL_SEGMENT_HEADER_SIZE];
-    size_t size = 0;
-    wal_block_t block;
-    err_t err = wal_files_segment_path(folder, first_seq, &path, errbuf);
-    if (err == ERR_OK) {
-        err = disk->open(disk->context, path.text, DISK_READ, &file, errbuf);
-    }
-    if (err != ERR_OK) {
-        return err;
-    }
-    err = disk->read_at(disk->context, file, 0, bytes, sizeof(bytes), &size, errbuf);
-    disk->close(disk->context, &file);
-    if (err == ERR_OK) {
-        err = wal_decode_block(slice_make(bytes, size), &block, errbuf);
-    }
-    if (err == ERR_OK &&
-        (block.kind != WAL_BLOCK_SEGMENT || block.as.segment.first_seq != first_seq)) {
-        errbuf_set(errbuf, "expected the header of this segment, found another block");
-        err = ERR_CORRUPT;
-    }
-    if (err != ERR_OK) {
-        errbuf_prefix(errbuf, "%s", path.text);
-        return err == ERR_AGAIN ? ERR_CORRUPT : err;
-    }
-    *ret_hash = block.as.segment.previous_hash;
-    return ERR_OK;
 }
 
 err_t replica_find_join(const replica_t *self,
@@ -289,7 +302,7 @@ err_t replica_find_join(const replica_t *self,
     wal_segment_list_done(&files);
     if (err == ERR_OK && first_seq > join.seq + 1) {
         join.seq = first_seq - 1;
-        err = s_hash_before(self, folder.text, first_seq, &join.hash, errbuf);
+        err = base_hash_before(self->env->disk, folder.text, first_seq, &join.hash, errbuf);
     }
     if (err == ERR_OK || err == ERR_NOT_FOUND) {
         *ret_join = join;
@@ -308,7 +321,8 @@ uint32_t replica_base_stream_count(const replica_t *self)
 uint32_t replica_floors(const replica_t *self, stream_position_t *ret_floors, uint32_t count_max)
 {
     uint32_t count = 0;
-    for (uint32_t i = 0; i < self->base.position_count && count < count_max; i++) {
+    for (uint32_t i = 0; !self->base_is_lost && i < self->base.position_count && count < count_max;
+         i++) {
         uint64_t seq = self->base.positions[i].join.seq;
         if (seq > 0) {
             ret_floors[count++] = (stream_position_t){self->base.positions[i].stream, seq};
@@ -321,7 +335,7 @@ void replica_truncate(replica_t *self)
 {
     uint64_t floor =
         self->log == NULL ? 0 : base_head_join(&self->base, wal_log_stream(self->log)).seq;
-    if (floor == 0) {
+    if (floor == 0 || self->base_is_lost) {
         return;
     }
     size_t count = 0;

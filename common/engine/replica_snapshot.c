@@ -8,11 +8,16 @@
  *   (start) - the checkpoint does not reach the base: its state is the state ------> AWAITED
  *   AWAITED   nothing is applied and nothing served --------- files reach the base -> FIT
  *
+ *   (start) - nor does the base verify ----------------------------------------> BASELESS
+ *   BASELESS  nothing is applied and nothing served ---- another region's base ---> JOINING
+ *
  * A process that dies in JOINING finds its old checkpoint below the base at its next start, and goes
- * on in AWAITED. */
+ * on in AWAITED. A replica that fits and has applied all that another region's base holds, since it is
+ * only its own that was lost, takes the file alone and stays FIT. */
 #include "common/engine/replica_state.h"
 
 #include "common/base/check.h"
+#include "common/base/mutant.h"
 
 /* How far the region's files hold a stream, as far as this node knows. */
 static uint64_t s_logged_seq(const replica_t *self, const replica_stream_t *at)
@@ -27,7 +32,7 @@ static uint64_t s_logged_seq(const replica_t *self, const replica_stream_t *at)
 
 bool replica_files_reach_base(const replica_t *self)
 {
-    for (uint32_t i = 0; i < self->base.position_count; i++) {
+    for (uint32_t i = 0; i < self->base.position_count && !MUTANT(EXCHANGE_TOO_EARLY); i++) {
         const base_position_t *position = &self->base.positions[i];
         const replica_stream_t *at = replica_find_stream(self, position->stream);
         if (position->join.seq < position->seq &&
@@ -64,13 +69,13 @@ static err_t s_range(const replica_t *self,
                      msg_log_range_t *ret_range,
                      errbuf_t *errbuf)
 {
-    uint64_t join_seq = base_head_join(&self->base, at->stream).seq;
+    uint64_t join_seq = self->base_is_lost ? 0 : base_head_join(&self->base, at->stream).seq;
     uint64_t end_seq = s_logged_seq(self, at);
     uint64_t first_seq = 1;
     /* The receiver begins there, if it has not yet. */
     end_seq = end_seq < join_seq ? join_seq : end_seq;
     *ret_range = (msg_log_range_t){.stream = at->stream, .end_seq = end_seq};
-    if (replica_base_stream_count(self) == 0 || end_seq == 0) {
+    if ((self->base.position_count == 0 && !self->base_is_lost) || end_seq == 0) {
         return ERR_OK; /* without a base nothing was truncated */
     }
     err_t err = replica_first_logged(self, at->stream, &first_seq, errbuf);
@@ -108,8 +113,13 @@ bool replica_is_joining(const replica_t *self)
 
 void replica_join_base(replica_t *self, const base_head_t *head)
 {
+    bool has_all = self->files == REPLICA_FILES_FIT;
+    for (uint32_t i = 0; i < head->position_count; i++) {
+        has_all = has_all &&
+                  replica_applied_seq(self, head->positions[i].stream) >= head->positions[i].seq;
+    }
     replica_keep_base(self, head);
-    self->files = REPLICA_FILES_JOINING;
+    self->files = has_all ? REPLICA_FILES_FIT : REPLICA_FILES_JOINING;
     self->bytes_since_base = 0;
 }
 

@@ -90,8 +90,10 @@ typedef struct {
 typedef enum {
     REPLICA_FILES_FIT,
     REPLICA_FILES_AWAITED, /* the state began with the base */
-    REPLICA_FILES_JOINING  /* the state is older than the base, serves on, and stands still; that of
+    REPLICA_FILES_JOINING, /* the state is older than the base, serves on, and stands still; that of
                               the base waits beside it (snapshot_load.h) */
+    REPLICA_FILES_BASELESS /* the checkpoint does not reach the base, and the base does not verify:
+                              nothing is applied and nothing served before another region's is here */
 } replica_files_t;
 
 struct replica {
@@ -137,6 +139,7 @@ struct replica {
     char lost_reason[384];
     region_set_t asked;       /* regions that have told all their positions since the start */
     region_set_t heads_asked; /* and all that they originate */
+    bool base_is_lost;        /* its file does not verify, or is gone: another region's is wanted */
     bool has_asked_others;
     bool has_goals;  /* some stream has a goal that was not seen to be reached */
     bool log_is_new; /* drawn in this life and still empty */
@@ -151,9 +154,10 @@ struct replica {
     bool whole_is_open;     /* the checkpoint under way replaces it */
     bool applied_changed;   /* since the parked were looked at */
 
+    uint32_t ticket_count; /* there is room for; grows, for most replicas never lead */
+    uint32_t free_ticket_count;
     replica_ticket_t *tickets;
     uint32_t *free_tickets;
-    uint32_t free_ticket_count;
     uint32_t parked_count;
     group_pace_t pace;
     replica_gathered_t gathered;
@@ -252,12 +256,15 @@ err_t replica_find_join(const replica_t *self,
 err_t replica_load_base_piece(replica_t *self, base_reader_t *reader, errbuf_t *errbuf);
 /* Keeps what the head of the base in place says. */
 void replica_keep_base(replica_t *self, const base_head_t *head);
+/* The file in place does not verify, or is gone. */
+void replica_lose_base(replica_t *self);
 
 /* -- replica_snapshot.c: a base that another region made --------------------------------------- */
 
 /* Whether the region's files hold all that the base holds, as far as they are needed. */
 bool replica_files_reach_base(const replica_t *self);
-/* The base in place is another region's, and ahead of the state in some stream. */
+/* The base in place is another region's. Where it is ahead of the state in some stream, or the state
+ * waited for its files, the state stands still from here on until replica_take_snapshot. */
 void replica_join_base(replica_t *self, const base_head_t *head);
 /* The state that was built from that base and covers this one's takes its place. They exchange
  * states; the next checkpoint is whole. */
@@ -323,6 +330,11 @@ err_t replica_add_cohorts(replica_t *self, slice_t payload, slice_t *ret_payload
 
 /* -- replica_tickets.c: who answers, with which copy ------------------------------------------- */
 
+/* Whether REPLICA_TICKET_COUNT_MAX writes wait. */
+bool replica_tickets_are_taken(const replica_t *self);
+/* Its index; is_used is true. in not all are taken */
+uint32_t replica_ticket_take(replica_t *self, const replica_ticket_t *ticket);
+void replica_ticket_give_back(replica_t *self, uint32_t index);
 /* A copy that was counted until now lost against another: who waits for it is told of that one.
  * cost the tickets in use */
 void replica_tickets_move(replica_t *self,

@@ -18,7 +18,50 @@
 #include "common/base/check.h"
 #include "common/base/mutant.h"
 
+#include <stdlib.h>
 #include <string.h>
+
+enum { S_TICKET_COUNT_MIN = 64 };
+static_assert((int)REPLICA_TICKET_COUNT_MAX % (int)S_TICKET_COUNT_MIN == 0 &&
+                  (REPLICA_TICKET_COUNT_MAX & (REPLICA_TICKET_COUNT_MAX - 1)) == 0,
+              "doubling ends at the most");
+
+bool replica_tickets_are_taken(const replica_t *self)
+{
+    return self->free_ticket_count == 0 && self->ticket_count == REPLICA_TICKET_COUNT_MAX;
+}
+
+static void s_grow(replica_t *self)
+{
+    uint32_t count = self->ticket_count == 0 ? S_TICKET_COUNT_MIN : 2 * self->ticket_count;
+    CHECK(count <= REPLICA_TICKET_COUNT_MAX);
+    self->tickets = realloc(self->tickets, count * sizeof(*self->tickets));
+    self->free_tickets = realloc(self->free_tickets, count * sizeof(*self->free_tickets));
+    CHECK(self->tickets != NULL && self->free_tickets != NULL);
+    for (uint32_t i = count; i > self->ticket_count; i--) {
+        self->tickets[i - 1] = (replica_ticket_t){.is_used = false};
+        self->free_tickets[self->free_ticket_count++] = i - 1;
+    }
+    self->ticket_count = count;
+}
+
+uint32_t replica_ticket_take(replica_t *self, const replica_ticket_t *ticket)
+{
+    if (self->free_ticket_count == 0) {
+        s_grow(self);
+    }
+    uint32_t index = self->free_tickets[--self->free_ticket_count];
+    self->tickets[index] = *ticket;
+    self->tickets[index].is_used = true;
+    return index;
+}
+
+void replica_ticket_give_back(replica_t *self, uint32_t index)
+{
+    CHECK(index < self->ticket_count && self->tickets[index].is_used);
+    self->tickets[index].is_used = false;
+    self->free_tickets[self->free_ticket_count++] = index;
+}
 
 void replica_tickets_move(replica_t *self,
                           const dedup_position_t *loser,
@@ -28,8 +71,8 @@ void replica_tickets_move(replica_t *self,
         return; /* not what was asked for */
     }
     uint32_t left = leader_waiting_count(self->leader);
-    CHECK(left <= REPLICA_TICKET_COUNT_MAX);
-    for (uint32_t i = 0; i < REPLICA_TICKET_COUNT_MAX && left > 0; i++) {
+    CHECK(left <= self->ticket_count);
+    for (uint32_t i = 0; i < self->ticket_count && left > 0; i++) {
         replica_ticket_t *ticket = &self->tickets[i];
         if (!ticket->is_used) {
             continue;
@@ -50,7 +93,7 @@ void replica_tickets_move(replica_t *self,
 
 void replica_tickets_exchange_sessions(replica_t *self, const session_book_t *next)
 {
-    for (uint32_t i = 0; i < REPLICA_TICKET_COUNT_MAX; i++) {
+    for (uint32_t i = 0; i < self->ticket_count; i++) {
         replica_ticket_t *ticket = &self->tickets[i];
         if (ticket->is_used && ticket->session_row != 0) {
             session_view_t view;

@@ -37,7 +37,7 @@ void replica_refuse_write(
 
 static void s_answer(replica_t *self, leader_effect_t *effect)
 {
-    CHECK(effect->ticket < REPLICA_TICKET_COUNT_MAX);
+    CHECK(effect->ticket < self->ticket_count);
     replica_ticket_t *ticket = &self->tickets[effect->ticket];
     CHECK(ticket->is_used);
     const char *message = replica_ticket_settle(self, ticket, effect);
@@ -62,8 +62,7 @@ static void s_answer(replica_t *self, leader_effect_t *effect)
             replica_session_summary(self, ticket->session_row, ticket->stream, ticket->first_seq);
     }
     replica_send_reply(self, ticket->reply_to, &msg);
-    ticket->is_used = false;
-    self->free_tickets[self->free_ticket_count++] = (uint32_t)effect->ticket;
+    replica_ticket_give_back(self, (uint32_t)effect->ticket);
 }
 
 void replica_leader_step(replica_t *self, const leader_event_t *event)
@@ -88,10 +87,7 @@ static void s_wait(replica_t *self,
                    const msg_write_t *write,
                    now_t now)
 {
-    CHECK(self->free_ticket_count > 0);
-    uint32_t index = self->free_tickets[--self->free_ticket_count];
-    self->tickets[index] = *ticket;
-    self->tickets[index].is_used = true;
+    uint32_t index = replica_ticket_take(self, ticket);
     leader_event_t event = {.kind = LEADER_EVENT_WAIT, .now_ns = now.mono_ns};
     event.as.wait.ticket = index;
     event.as.wait.stream = ticket->stream;
@@ -242,7 +238,7 @@ static code_t s_admit(replica_t *self, const msg_write_t *write, now_t now, errb
     const char *reason = "";
     code_t code = leader_admit(self->leader, write->level, now.mono_ns, &reason);
     uint32_t waiting = leader_waiting_count(self->leader);
-    if (code == CODE_OK && (self->free_ticket_count == 0 ||
+    if (code == CODE_OK && (replica_tickets_are_taken(self) ||
                             waiting >= self->env->topology->limits.leader_pending_count)) {
         code = CODE_OVERLOADED;
         reason = "too many writes wait for confirmations; retry later";
@@ -320,7 +316,7 @@ static bool s_answer_duplicate(replica_t *self,
                              "logged under this pair, found another one; use a new seq");
         return true;
     }
-    if (self->free_ticket_count == 0) {
+    if (replica_tickets_are_taken(self)) {
         replica_refuse_write(self, reply_to, write->request_id, CODE_OVERLOADED,
                              "too many writes wait for confirmations; retry later");
         return true;

@@ -18,6 +18,9 @@
  *      v
  *   TAKEN     the built state covers the live one and replaces it; the next checkpoint is whole
  *
+ * It is over with ADOPTED where only the region's base was lost: a live state that fits its files and has
+ * applied all that the other base holds goes on.
+ *
  * Cost: the state once more in memory, from LOADING to TAKEN; twice more while a later snapshot is
  * LOADING beside one that is WAITING for files. */
 #ifndef TIDAL_COMMON_ENGINE_SNAPSHOT_LOAD_H

@@ -6,6 +6,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { S_WAIT_CAPACITY_MIN = 16 };
+static_assert((LEADER_PENDING_COUNT_MAX & (LEADER_PENDING_COUNT_MAX - 1)) == 0,
+              "doubling ends at the most");
+
 /* How far each region holds one stream. */
 typedef struct {
     stream_id_t stream;
@@ -45,19 +49,30 @@ struct leader {
     uint32_t stream_capacity;
     s_stream_t *streams;
     uint32_t wait_count;
-    s_wait_t *waits; /* LEADER_PENDING_COUNT_MAX, in order of arrival */
+    uint32_t wait_capacity; /* grows, for most replicas never lead */
+    s_wait_t *waits;        /* in order of arrival */
     int64_t earliest_deadline_ns;
-    leader_effect_t *effects; /* LEADER_PENDING_COUNT_MAX + 1 */
+    leader_effect_t *effects; /* room for an answer to each wait, and a new incarnation */
     uint32_t effect_count;
 };
 
 static void s_invariant(const leader_t *self)
 {
     CHECK(self->stream_count <= self->stream_capacity);
-    CHECK(self->wait_count <= LEADER_PENDING_COUNT_MAX);
+    CHECK(self->wait_count <= self->wait_capacity);
+    CHECK(self->wait_capacity <= LEADER_PENDING_COUNT_MAX);
     CHECK_IMPLIES(self->own != LEADER_STREAM_NONE, self->own_index < self->stream_count);
     CHECK_IMPLIES(self->write_waits, self->own == LEADER_STREAM_ASKING);
     CHECK_IMPLIES(self->wait_count == 0, self->earliest_deadline_ns == INT64_MAX);
+}
+
+static void s_grow(leader_t *self, uint32_t wait_capacity)
+{
+    CHECK(wait_capacity >= S_WAIT_CAPACITY_MIN && wait_capacity <= LEADER_PENDING_COUNT_MAX);
+    self->wait_capacity = wait_capacity;
+    self->waits = realloc(self->waits, wait_capacity * sizeof(*self->waits));
+    self->effects = realloc(self->effects, (wait_capacity + 1) * sizeof(*self->effects));
+    CHECK(self->waits != NULL && self->effects != NULL);
 }
 
 leader_t *leader_new(const leader_options_t *options)
@@ -66,9 +81,7 @@ leader_t *leader_new(const leader_options_t *options)
     CHECK(options->asking_ns >= 0 && options->silent_ns > 0);
     leader_t *self = calloc(1, sizeof(*self));
     CHECK(self != NULL);
-    self->waits = calloc(LEADER_PENDING_COUNT_MAX, sizeof(*self->waits));
-    self->effects = calloc(LEADER_PENDING_COUNT_MAX + 1, sizeof(*self->effects));
-    CHECK(self->waits != NULL && self->effects != NULL);
+    s_grow(self, S_WAIT_CAPACITY_MIN);
     self->options = *options;
     self->earliest_deadline_ns = INT64_MAX;
     s_invariant(self);
@@ -157,7 +170,7 @@ static ack_level_t s_level_of(const leader_t *self, region_set_t holders)
 
 static void s_answer(leader_t *self, const s_wait_t *wait, code_t code, region_set_t holders)
 {
-    CHECK(self->effect_count < LEADER_PENDING_COUNT_MAX);
+    CHECK(self->effect_count < self->wait_capacity);
     self->effects[self->effect_count++] = (leader_effect_t){
         .kind = LEADER_EFFECT_ANSWER,
         .ticket = wait->ticket,
@@ -244,7 +257,7 @@ static void s_review_asking(leader_t *self, int64_t now_ns)
     } else if (self->own_is_spoiled || waited) {
         self->own = LEADER_STREAM_NONE;
         self->write_waits = false;
-        CHECK(self->effect_count < LEADER_PENDING_COUNT_MAX + 1);
+        CHECK(self->effect_count < self->wait_capacity + 1);
         self->effects[self->effect_count++] =
             (leader_effect_t){.kind = LEADER_EFFECT_NEW_INCARNATION};
     }
@@ -340,6 +353,9 @@ static void s_on_wait(leader_t *self, const leader_event_t *event)
         .last_seq = event->as.wait.last_seq,
         .deadline_ns = event->as.wait.deadline_ns,
     };
+    if (self->wait_count == self->wait_capacity) {
+        s_grow(self, 2 * self->wait_capacity);
+    }
     if (s_review_wait(self, &wait, event->now_ns)) {
         return;
     }

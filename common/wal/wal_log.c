@@ -276,6 +276,7 @@ err_t wal_log_flush(wal_log_t *log, errbuf_t *errbuf)
 {
     s_invariant(log);
     wal_writer_set_zero_fill(log->writer, !log->no_zero_fill && wal_room_is_ample(&log->room));
+    wal_room_flushed(&log->room);
     return wal_writer_flush(log->writer, errbuf);
 }
 

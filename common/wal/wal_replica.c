@@ -571,6 +571,7 @@ err_t wal_replica_flush(wal_replica_t *replica, errbuf_t *errbuf)
     CHECK(replica->writer != NULL);
     wal_writer_set_zero_fill(replica->writer,
                              !replica->no_zero_fill && wal_room_is_ample(&replica->room));
+    wal_room_flushed(&replica->room);
     err_t err = wal_writer_flush(replica->writer, errbuf);
     if (err == ERR_OK) {
         wal_writer_forget_group(replica->writer);

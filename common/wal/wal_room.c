@@ -6,18 +6,18 @@
 void wal_room_init(wal_room_t *self, const disk_t *disk, const char *folder)
 {
     CHECK(disk != NULL && folder != NULL);
-    *self = (wal_room_t){.disk = disk, .folder = folder, .taken_bytes = UINT64_MAX};
+    *self = (wal_room_t){.disk = disk, .folder = folder};
 }
 
 static bool s_ask(wal_room_t *self)
 {
     uint64_t free_bytes = 0;
-    self->asked_count++;
     if (self->disk->free_bytes(self->disk->context, self->folder, &free_bytes, NULL) != ERR_OK) {
         return false;
     }
     self->free_bytes = free_bytes;
     self->taken_bytes = 0;
+    self->is_current = true;
     return true;
 }
 
@@ -38,14 +38,13 @@ bool wal_room_is_ample(const wal_room_t *self)
 
 bool wal_room_has(wal_room_t *self, uint64_t size)
 {
-    if (self->taken_bytes < WAL_FREE_REFRESH_SIZE && s_fits(self, size, s_ample)) {
-        return true;
-    }
-    if (s_ask(self) && s_fits(self, size, WAL_DISK_RESERVE_SIZE)) {
-        return true;
-    }
-    self->refused_count++;
-    return false;
+    return (self->is_current && s_fits(self, size, s_ample)) ||
+           (s_ask(self) && s_fits(self, size, WAL_DISK_RESERVE_SIZE));
+}
+
+void wal_room_flushed(wal_room_t *self)
+{
+    self->is_current = false;
 }
 
 void wal_room_take(wal_room_t *self, uint64_t size)

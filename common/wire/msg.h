@@ -536,8 +536,9 @@ typedef struct {
     code_t
         code; /* OK: looked, or adopted · NOT_FOUND: no snapshot lies there · CORRUPT: it contradicts
                     itself · STALE: it is older than the logs here · others: later */
-    slice_t message; /* text for people */
-    bool has_base;   /* of a look: a snapshot can be had here */
+    slice_t message;   /* text for people */
+    bool has_base;     /* of a look: a snapshot can be had here */
+    bool base_is_lost; /* of a look: one is wanted here, for the own one is damaged or gone */
     uint32_t range_count;
     const msg_log_range_t *ranges;
 } msg_base_reply_t;
@@ -640,8 +641,9 @@ typedef struct {
     uint8_t digest[MSG_HASH_SIZE];
     uint32_t applied_count;
     const stream_position_t *applied;
-    bool looked;   /* the next three are known, also of a node that is not ready */
-    bool has_base; /* see msg_base_reply_t */
+    bool looked;       /* the next four are known, also of a node that is not ready */
+    bool has_base;     /* see msg_base_reply_t */
+    bool base_is_lost; /* the same */
     uint32_t range_count;
     const msg_log_range_t *ranges;
 } msg_reconcile_row_t;

@@ -601,6 +601,7 @@ static const msg_field_t s_reconcile_row_fields[] = {
     LIST(msg_reconcile_row_t, applied, applied_count, 0, STREAM_COUNT_MAX, s_position),
     BOOL(msg_reconcile_row_t, looked),
     BOOL(msg_reconcile_row_t, has_base),
+    BOOL(msg_reconcile_row_t, base_is_lost),
     LIST(msg_reconcile_row_t, ranges, range_count, 0, STREAM_COUNT_MAX, s_log_range),
 };
 static const msg_layout_t s_reconcile_row = LAYOUT(msg_reconcile_row_t, s_reconcile_row_fields);
@@ -687,6 +688,7 @@ static const msg_field_t s_base_reply_fields[] = {
     UINT(msg_base_reply_t, code, 0, CODE_COUNT - 1),
     PEOPLE_TEXT(msg_base_reply_t, message),
     BOOL(msg_base_reply_t, has_base),
+    BOOL(msg_base_reply_t, base_is_lost),
     LIST(msg_base_reply_t, ranges, range_count, 0, STREAM_COUNT_MAX, s_log_range),
 };
 

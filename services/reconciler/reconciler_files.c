@@ -292,6 +292,17 @@ void reconciler_files_text(const reconcile_report_t *report,
             (unsigned long long)report->snapshot_count,
             (unsigned long long)report->snapshot_refused_count, report->snapshots_under_way);
     }
+    if (report->snapshot_problem.number > 0) {
+        const reconcile_snapshot_problem_t *problem = &report->snapshot_problem;
+        node_id_t node = {view->self, problem->shard};
+        s_print(out, "the last snapshot that was not taken: for %s, tenant %s, from %s: %s\n",
+                s_name(&words, PROCESS_NODE, node, name), s_tenant(&words, problem->tenant),
+                topology_place_name(view->topology, problem->donor), problem->reason.text);
+    }
+    if (report->lost_base_count > 0) {
+        reconcile_lost_bases(report, view, summary);
+        s_print(out, "%s\n", summary);
+    }
     if (left_out > 0) {
         s_print(out, "and %u more lines, none of them worse\n", left_out);
     }
@@ -351,9 +362,12 @@ static void s_json_counts(const s_words_t *words)
             separator = ", ";
         }
     }
-    s_print(out, "],\n \"snapshots\": {\"adopted\": %llu, \"refused\": %llu, \"under_way\": %u},\n",
+    s_print(out,
+            "],\n \"snapshots\": {\"adopted\": %llu, \"refused\": %llu, \"under_way\": %u, "
+            "\"not_taken\": %llu, \"lost_bases\": %u},\n",
             (unsigned long long)report->snapshot_count,
-            (unsigned long long)report->snapshot_refused_count, report->snapshots_under_way);
+            (unsigned long long)report->snapshot_refused_count, report->snapshots_under_way,
+            (unsigned long long)report->snapshot_problem.number, report->lost_base_count);
 }
 
 void reconciler_files_json(const reconcile_report_t *report,

@@ -20,7 +20,7 @@ typedef struct {
     reconciler_files_t *files;
     uint64_t seen_run_count; /* runs whose findings were logged */
     uint64_t seen_snapshots;
-    uint64_t seen_refused_snapshots;
+    uint64_t seen_problem;  /* number of the last one that was logged */
     uint64_t seen_revision; /* of the report that was kept */
     uint64_t seen_check;    /* number of the last one that was logged */
     uint64_t written_count;
@@ -130,13 +130,19 @@ static void s_log_snapshots(s_shell_t *self, const reconcile_report_t *report)
             env_log_u64("count", report->snapshot_count - self->seen_snapshots),
             env_log_text("decision", "the node fetches what lies above it, then takes its state"));
     }
-    if (report->snapshot_refused_count > self->seen_refused_snapshots) {
-        ENV_LOG(ENV_LOG_ERROR, "snapshot_refused",
-                env_log_u64("count", report->snapshot_refused_count - self->seen_refused_snapshots),
+    const reconcile_snapshot_problem_t *problem = &report->snapshot_problem;
+    if (problem->number > self->seen_problem) {
+        char name[PROCESS_NAME_SIZE];
+        process_address_t node = {PROCESS_NODE, self->env.self.region, problem->shard};
+        ENV_LOG(ENV_LOG_ERROR, "snapshot_not_taken",
+                env_log_text("node", process_name(self->env.topology, node, name)),
+                env_log_u64("tenant", problem->tenant.value),
+                env_log_text("donor", topology_place_name(self->env.topology, problem->donor)),
+                env_log_text("reason", problem->reason.text),
                 env_log_text("decision", "nothing has changed; another donor is asked"));
     }
     self->seen_snapshots = report->snapshot_count;
-    self->seen_refused_snapshots = report->snapshot_refused_count;
+    self->seen_problem = problem->number;
 }
 
 static void s_log_report(const s_shell_t *self, const reconcile_report_t *report)

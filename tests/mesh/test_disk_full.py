@@ -82,8 +82,8 @@ class SmallDisk:
 class Disks:
     """A mesh, and a small disk below one of its folders."""
 
-    def __init__(self, regions, shards, place):
-        self.mesh = Mesh(regions, shards, ("--set", "checkpoint.interval_ms=200"))
+    def __init__(self, regions, shards, place, checkpoint_ms=200):
+        self.mesh = Mesh(regions, shards, ("--set", f"checkpoint.interval_ms={checkpoint_ms}"))
         self.disk = SmallDisk(os.path.join(self.mesh.folder, "image"),
                               os.path.join(self.mesh.data, place))
 
@@ -156,8 +156,9 @@ def test_disk_full_writes_are_refused_and_resume():
 def test_disk_full_to_the_last_byte_loses_nothing():
     """Somebody else takes all space at once: a node may end, for its log is not written on half a
     promise. Checkpoints fail meanwhile and succeed afterwards. Once there is room, all that was
-    acknowledged is there."""
-    with Disks(1, 1, "us-east") as (mesh, disk):
+    acknowledged is there. The first checkpoint is due when the disk is full already: a store that
+    has written some has pages of its own to write into."""
+    with Disks(1, 1, "us-east", checkpoint_ms=8000) as (mesh, disk):
         load = Load(mesh.ports["gateway-us-east"], "last-byte", row_count=100, retry_s=2.0)
         load.start()
         load.await_acknowledged(50)
@@ -167,13 +168,13 @@ def test_disk_full_to_the_last_byte_loses_nothing():
         def checkpoint_failed():
             disk.take_all()
             return mesh.metric("shard-us-east-0", "node_checkpoints_failed")
-        wait_until(checkpoint_failed, 20.0, "a checkpoint failed")
+        wait_until(checkpoint_failed, 40.0, "a checkpoint failed")
         mesh.gateway().ok("count", signal="view", item=1, window="all")
         disk.free()
         load.await_acknowledged(50, 40.0)
         truth = load.finish()
         mesh.check_counts(truth)
-        wait_until(lambda: mesh.metric("shard-us-east-0", "node_checkpoints"), 10.0,
+        wait_until(lambda: mesh.metric("shard-us-east-0", "node_checkpoints"), 20.0,
                    "a checkpoint succeeded")
         mesh.kill("shard-us-east-0")
         mesh.wait_ready("shard-us-east-0")

@@ -126,6 +126,60 @@ def test_every_process_starts_again_from_what_was_joined(mesh):
     return mesh.verify()
 
 
+def base_path(mesh, region):
+    tenants = os.path.join(mesh.data, region, f"shard-{SHARD}", "tenants")
+    return os.path.join(tenants, os.listdir(tenants)[0], "state.base")
+
+
+def replaced(mesh, region, damage):
+    """The region's base is damaged under its processes, which run on; another region's replaces it,
+    and bases are made again. Returns how long it took."""
+    node, reconciler = f"shard-{region}-{SHARD}", f"reconciler-{region}"
+    pids = {name: fields["pid"] for name, fields in mesh.processes().items()}
+    adopted = mesh.metric(node, "node_snapshots_adopted")
+    damage()
+    started = time.monotonic()
+
+    def is_replaced():
+        written[mesh].more(10)
+        return mesh.metric(node, "node_snapshots_adopted") == adopted + 1
+    wait_until(is_replaced, 60.0, "another region's base is in place")
+    took = time.monotonic() - started
+    assert mesh.metric(node, "node_bases_lost") == 0
+    assert mesh.metric(reconciler, "reconciler_snapshots_refused") == 0
+    bases = mesh.metric(node, "node_bases")
+
+    def is_made():
+        written[mesh].more(10)
+        return mesh.metric(node, "node_bases") > bases
+    wait_until(is_made, 60.0, "the next base was made")
+    assert pids == {name: fields["pid"] for name, fields in mesh.processes().items()}
+    mesh.await_equal(20.0)
+    mesh.check_counts(written[mesh].truth)
+    return took
+
+
+def test_damaged_base_is_replaced_under_the_running_node(mesh):
+    def damage():
+        path = base_path(mesh, LEADER)
+        with open(path, "r+b") as file:
+            file.seek(os.path.getsize(path) // 2)
+            byte = file.read(1)[0]
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte ^ 4]))
+    return f"after {replaced(mesh, LEADER, damage):.1f} s; {mesh.verify()}"
+
+
+def test_files_that_were_removed_under_the_processes_come_back(mesh):
+    def damage():
+        shutil.rmtree(os.path.dirname(base_path(mesh, FOLLOWER)))
+    took = replaced(mesh, FOLLOWER, damage)
+    mesh.kill(f"shard-{FOLLOWER}-{SHARD}")
+    mesh.wait_ready(f"shard-{FOLLOWER}-{SHARD}", 30.0)
+    mesh.await_equal(20.0)
+    return f"after {took:.1f} s; {mesh.verify()}"
+
+
 TESTS = [value for name, value in list(globals().items()) if name.startswith("test_")]
 mesh_support.main(TESTS, lambda: Mesh(3, 2, ("--set", "log.segment_size_bytes=16384",
                                              "--set", f"log.retain_bytes={RETAIN}",

@@ -32,18 +32,25 @@ void attic_destroy(attic_t **self_p)
     }
 }
 
-/* Every block verifies, and the last one is a footer. */
+/* Every block verifies, and the last one is the footer of the others. */
 static bool s_is_sealed(slice_t bytes)
 {
     wal_block_t block = {.kind = WAL_BLOCK_SEGMENT};
+    buffer_t hashes = {0};
     err_t err = ERR_OK;
     while (err == ERR_OK && bytes.size > 0) {
         err = wal_decode_block(bytes, &block, NULL);
+        if (err == ERR_OK && block.kind == WAL_BLOCK_BATCH) {
+            buffer_append(&hashes, block.as.batch.hash.bytes, WAL_HASH_SIZE);
+        }
         if (err == ERR_OK) {
             bytes = slice_make(bytes.data + block.size, bytes.size - block.size);
         }
     }
-    return err == ERR_OK && block.kind == WAL_BLOCK_FOOTER;
+    bool is_sealed = err == ERR_OK && block.kind == WAL_BLOCK_FOOTER &&
+                     wal_footer_matches(&block.as.footer, buffer_slice(&hashes));
+    buffer_done(&hashes);
+    return is_sealed;
 }
 
 /* The path in the attic of <data>/<region>/shard-<n>/tenants/<tenant>/<stream>/<segment>; false for any

@@ -64,6 +64,7 @@ typedef struct {
     s_pair_t pairs[CLIENTS_PAIR_COUNT];
     bool has_session;
     session_id_t session;
+    uint64_t session_epoch;   /* of the token that knows of its start */
     uint32_t session_flights; /* requests of it that are not settled */
     uint32_t *least;          /* item x signal: events that a read with the token must count */
 } s_client_t;
@@ -601,6 +602,7 @@ static void s_session_settled(s_client_t *client, const s_flight_t *flight, slic
         CHECK(session.kind == PACK_BIN && session.as.bytes.size == SESSION_ID_SIZE);
         memcpy(client->session.bytes, session.as.bytes.data, SESSION_ID_SIZE);
         client->has_session = true;
+        client->session_epoch = flight->epoch;
     } else if (flight->session_op == SESSION_CLOSE) {
         client->has_session = false;
     }
@@ -710,8 +712,13 @@ static void s_failed(clients_t *self, s_client_t *client, s_flight_t *flight, sl
     code_t code = s_code_of(bytes);
     self->counters.by_code[code]++;
     bool is_session = history_request(self->history, flight->request)->kind == HISTORY_SESSION;
-    if (is_session && code == CODE_BAD_REQUEST && flight->session_op == SESSION_SIGNAL) {
-        client->session_flights--; /* a clock that jumped ahead has closed it for its age */
+    /* A clock that jumped ahead has closed it for its age; or the token that knew of its start was given
+     * up, and it is asked for where that has not arrived. */
+    bool is_closed = code == CODE_BAD_REQUEST && flight->session_op == SESSION_SIGNAL;
+    bool is_unknown = code == CODE_NOT_FOUND && flight->session_op != SESSION_START &&
+                      client->session_epoch != client->token_epoch;
+    if (is_session && (is_closed || is_unknown)) {
+        client->session_flights--;
         client->has_session = false;
         s_end(flight);
         return;

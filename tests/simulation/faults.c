@@ -2,6 +2,8 @@
 
 #include "common/base/check.h"
 #include "common/base/prng.h"
+#include "common/engine/base_file.h"
+#include "common/topology/table.h"
 #include "common/wal/wal_files.h"
 #include "common/wire/pack.h"
 
@@ -175,7 +177,23 @@ static err_t s_find_replica_stream(void *context, const wal_stream_name_t *name,
     return ERR_OK;
 }
 
-/* Damages a replica's first segment, which the region has from somebody else. */
+/* Damages the region's base, if it has one. One in a history: with all of a shard gone there is none to
+ * come back by. */
+static void s_flip_base(faults_t *self, sim_disk_t *disk, const wal_path_t *tenants, prng_t *prng)
+{
+    wal_path_t path;
+    uint64_t size = 0;
+    const uint8_t *bytes = NULL;
+    if (!self->has_flipped_base &&
+        base_path(tenants->text, TENANT_DEFAULT, "default", &path, NULL) == ERR_OK &&
+        sim_disk_peek(disk, path.text, &bytes, &size) == ERR_OK && size > 0) {
+        (void)sim_disk_flip_bit(disk, path.text, prng_below(prng, size * 8));
+        self->has_flipped_base = true;
+    }
+}
+
+/* Damages a replica's first segment, which the region has from somebody else; where the lot fell on one
+ * of its own, the base. */
 static void s_flip_bit(faults_t *self, uint16_t region, prng_t *prng)
 {
     const topology_t *topology = world_topology(self->world);
@@ -203,6 +221,8 @@ static void s_flip_bit(faults_t *self, uint16_t region, prng_t *prng)
             ERR_OK &&
         sim_disk_peek(disk, path.text, &bytes, &size) == ERR_OK && size > 0) {
         (void)sim_disk_flip_bit(disk, path.text, prng_below(prng, size * 8));
+    } else {
+        s_flip_base(self, disk, &tenants, prng);
     }
     wal_segment_list_done(&list);
 }

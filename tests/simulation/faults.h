@@ -39,7 +39,8 @@ enum { FAULTS_COUNT_MAX = 16 };
 
 typedef struct {
     world_t *world;
-    uint32_t flip_count;  /* bits that are flipped, at most */
+    uint32_t flip_count; /* bits that are flipped, at most */
+    bool has_flipped_base;
     uint16_t lost_region; /* whose disk was lost; 0 nobody's yet */
     uint32_t count;
     fault_t list[FAULTS_COUNT_MAX];

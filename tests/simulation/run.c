@@ -206,27 +206,28 @@ static bool s_vectors_are_equal(const s_run_t *self, shard_id_t shard)
     return true;
 }
 
+static double s_metric(const world_process_t *process, const char *name)
+{
+    msg_metric_t metrics[S_METRIC_COUNT_MAX];
+    uint32_t count = world_process_metrics(process, metrics, S_METRIC_COUNT_MAX);
+    uint32_t at = 0;
+    while (at < count && !slice_equal(metrics[at].name, slice_text(name))) {
+        at++;
+    }
+    CHECK(at < count);
+    return metrics[at].value;
+}
+
 /* What was set aside or cut of the copies was fetched again. */
 static bool s_copies_are_whole(const s_run_t *self)
 {
-    msg_metric_t metrics[S_METRIC_COUNT_MAX];
+    bool are_whole = true;
     for (uint32_t i = 0; i < world_process_count(self->world); i++) {
         const world_process_t *process = world_process(self->world, i);
-        if (process->address.kind != PROCESS_RECEIVER) {
-            continue;
-        }
-        uint32_t count = world_process_metrics(process, metrics, S_METRIC_COUNT_MAX);
-        bool is_told = false;
-        for (uint32_t k = 0; k < count; k++) {
-            bool is_it = slice_equal(metrics[k].name, slice_text("receiver_incomplete"));
-            is_told = is_told || is_it;
-            if (is_it && metrics[k].value != 0) {
-                return false;
-            }
-        }
-        CHECK(is_told);
+        are_whole = are_whole && (process->address.kind != PROCESS_RECEIVER ||
+                                  s_metric(process, "receiver_incomplete") == 0);
     }
-    return true;
+    return are_whole;
 }
 
 static bool s_is_settled(const s_run_t *self)
@@ -245,18 +246,19 @@ static bool s_is_settled(const s_run_t *self)
 static void s_describe_unrest(s_run_t *self)
 {
     errbuf_t text = {{0}};
-    char more[256] = "";
+    char more[500] = "";
     clients_describe(self->clients, &text);
     for (uint32_t i = 0; i < world_process_count(self->world); i++) {
         const world_process_t *process = world_process(self->world, i);
-        const char *reason = "down";
+        const char *reason = process->ended_with.text;
         if (!process->is_up || !world_process_is_ready(process, &reason)) {
-            (void)snprintf(more, sizeof(more), "; kind %d region %u shard %u: %.120s",
+            (void)snprintf(more, sizeof(more), "; kind %d region %u shard %u%s: %.400s",
                            (int)process->address.kind, (unsigned)process->address.region.value,
-                           (unsigned)process->address.shard.value, reason);
+                           (unsigned)process->address.shard.value, process->is_up ? "" : " down",
+                           reason);
         }
     }
-    char whole[500];
+    char whole[800];
     (void)snprintf(whole, sizeof(whole), "not at rest %d s after the last fault: %.200s%s",
                    S_PEACE_MS_MAX / 1000, text.text, more);
     (void)s_fail(self, whole);

@@ -20,7 +20,7 @@ run_options_t run_options(uint64_t seed);
 
 typedef struct {
     bool is_ok;
-    char text[600]; /* the first violation */
+    char text[800]; /* the first violation */
     uint64_t trace_hash;
     uint32_t event_count; /* sent */
     uint64_t step_count;

@@ -403,6 +403,117 @@ static void test_snapshot_files_that_were_left_are_removed_at_the_start(void **s
     simulated_cluster_destroy(&cluster);
 }
 
+/* -- an own base that is damaged or gone ------------------------------------------------------- */
+
+static const char s_folder_of_3[] = "data/ap-south/shard-0/tenants/default-1";
+static const char s_base_of_3[] = "data/ap-south/shard-0/tenants/default-1/state.base";
+
+/* One bit in the middle of it. */
+static void s_flip_base_of_3(simulated_cluster_t *cluster)
+{
+    sim_disk_t *disk = simulated_cluster_disk(cluster, (region_id_t){3});
+    const uint8_t *bytes = NULL;
+    uint64_t size = 0;
+    assert_int_equal(sim_disk_peek(disk, s_base_of_3, &bytes, &size), ERR_OK);
+    assert_int_equal(sim_disk_flip_bit(disk, s_base_of_3, size * 4), ERR_OK);
+}
+
+/* Goal: a bit that flips in a node's base is found when the next base is to be made of it; another
+ * region's takes its place under the running node, which serves all the time and goes on making bases.
+ * Method: writes until two more bases were due, and in each of them a look at whether it is ready. */
+static void test_snapshot_replaces_a_base_that_was_damaged(void **state)
+{
+    (void)state;
+    uint64_t sent = 0;
+    simulated_cluster_t *cluster = s_truncated(&sent);
+    s_flip_base_of_3(cluster);
+    uint64_t bases = s_metric(cluster, PROCESS_NODE, 3, "node_bases");
+    bool was_lost = false;
+    for (int i = 0; i < 400 && s_metric(cluster, PROCESS_NODE, 3, "node_bases") < bases + 2; i++) {
+        s_write_many(cluster, &sent, 1);
+        was_lost = was_lost || s_metric(cluster, PROCESS_NODE, 3, "node_bases_lost") == 1;
+        assert_string_equal(simulated_cluster_unready(cluster, s_node(3)), "");
+    }
+    assert_true(was_lost);
+    assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_bases_lost"), 0);
+    assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_snapshots_adopted"), 1);
+    assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_snapshots_taken"), 0);
+    assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_bases"), bases + 2);
+    simulated_cluster_run_ms(cluster, 10000); /* a run of the reconciler */
+    assert_int_equal(simulated_cluster_report(cluster, (region_id_t){3})->lost_base_count, 0);
+    s_assert_all_there(cluster, sent);
+    simulated_cluster_destroy(&cluster);
+}
+
+/* With the checkpoint gone as well, the node has no state to begin with: it serves nothing until
+ * another region's base has brought one. */
+static void test_snapshot_stands_in_for_damaged_base_and_lost_checkpoint(void **state)
+{
+    (void)state;
+    uint64_t sent = 0;
+    simulated_cluster_t *cluster = s_truncated(&sent);
+    s_stop_region(cluster, 3);
+    s_flip_base_of_3(cluster);
+    simulated_cluster_lose_checkpoint(cluster, s_node(3));
+    s_start_region(cluster, 3);
+    simulated_cluster_run_ms(cluster, 1000);
+    assert_non_null(strstr(simulated_cluster_unready(cluster, s_node(3)), "the base is damaged"));
+    s_write_many(cluster, &sent, 10);
+    s_await_ready(cluster, 3, 60000);
+    assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_snapshots_taken"), 1);
+    assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_bases_lost"), 0);
+    s_assert_all_there(cluster, sent);
+    simulated_cluster_destroy(&cluster);
+}
+
+/* The same where not even the head can be read, and the checkpoint is there: what the base said of the
+ * files is not known any more, to node and receiver. */
+static void test_snapshot_stands_in_for_a_base_whose_head_is_damaged(void **state)
+{
+    (void)state;
+    for (uint32_t bit = 0; bit < 88 * 8; bit += 101) {
+        uint64_t sent = 0;
+        simulated_cluster_t *cluster = s_truncated(&sent);
+        s_stop_region(cluster, 3);
+        sim_disk_t *disk = simulated_cluster_disk(cluster, (region_id_t){3});
+        assert_int_equal(sim_disk_flip_bit(disk, s_base_of_3, bit), ERR_OK);
+        s_start_region(cluster, 3);
+        s_write_many(cluster, &sent, 10);
+        s_await_ready(cluster, 3, 60000);
+        assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_bases_lost"), 0);
+        assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_snapshots_taken"), 1);
+        s_write_many(cluster, &sent, 60);
+        s_assert_all_there(cluster, sent);
+        simulated_cluster_destroy(&cluster);
+    }
+}
+
+/* All files of a shard go under the running processes of its region: what is there comes again, base and
+ * logs, without a start of anything. */
+static void test_snapshot_brings_files_back_that_were_removed_under_the_processes(void **state)
+{
+    (void)state;
+    uint64_t sent = 0;
+    simulated_cluster_t *cluster = s_truncated(&sent);
+    sim_disk_t *disk = simulated_cluster_disk(cluster, (region_id_t){3});
+    sim_disk_wipe(disk, s_folder_of_3);
+    s_write_many(cluster, &sent, 40);
+    simulated_cluster_run_ms(cluster, 60000);
+    const uint8_t *bytes = NULL;
+    uint64_t size = 0;
+    assert_int_equal(sim_disk_peek(disk, s_base_of_3, &bytes, &size), ERR_OK);
+    assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_bases_lost"), 0);
+    s_write_many(cluster, &sent, 40);
+    s_assert_all_there(cluster, sent);
+    /* What is on the disk is enough for a start, also without the checkpoint. */
+    s_stop_region(cluster, 3);
+    simulated_cluster_lose_checkpoint(cluster, s_node(3));
+    s_start_region(cluster, 3);
+    s_await_ready(cluster, 3, 60000);
+    s_assert_all_there(cluster, sent);
+    simulated_cluster_destroy(&cluster);
+}
+
 /* -- what is refused --------------------------------------------------------------------------- */
 
 /* A bit that flips on the way is refused and counted; the next donor brings the region back. */
@@ -572,6 +683,10 @@ int main(void)
         cmocka_unit_test(test_snapshot_brings_a_leader_back_that_was_set_back),
         cmocka_unit_test(test_snapshot_outlives_a_kill_at_any_moment),
         cmocka_unit_test(test_snapshot_files_that_were_left_are_removed_at_the_start),
+        cmocka_unit_test(test_snapshot_replaces_a_base_that_was_damaged),
+        cmocka_unit_test(test_snapshot_stands_in_for_damaged_base_and_lost_checkpoint),
+        cmocka_unit_test(test_snapshot_stands_in_for_a_base_whose_head_is_damaged),
+        cmocka_unit_test(test_snapshot_brings_files_back_that_were_removed_under_the_processes),
         cmocka_unit_test(test_snapshot_with_a_damaged_piece_is_refused),
         cmocka_unit_test(test_snapshot_with_a_wrong_digest_is_refused),
         cmocka_unit_test(test_snapshot_with_an_impossible_clock_is_refused),

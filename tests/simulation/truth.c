@@ -130,8 +130,8 @@ static bool s_may_begin(s_truth_t *self, const s_place_t *place, stream_id_t str
     wal_beginning_t beginning = {.base = {.seq = 0}};
     err_t err =
         base_of_stream(place->disk, place->tenants.text, "default", stream, &beginning, NULL);
-    if (err == ERR_OK && seq <= beginning.join.seq + 1) {
-        return true;
+    if (err == ERR_CORRUPT || (err == ERR_OK && seq <= beginning.join.seq + 1)) {
+        return true; /* by what a damaged one said, or says */
     }
     errbuf_set(self->text,
                "a log begins with event %" PRIu64 ", and its base lets it with %" PRIu64, seq,

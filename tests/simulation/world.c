@@ -203,6 +203,7 @@ static void s_start(world_process_t *process)
     process->next_heartbeat_ns = self->now_ns;
     if (err != ERR_OK) {
         s_note(self, 2);
+        process->ended_with = errbuf;
         s_end(process, S_RESTART_MS, SIM_NETWORK_SENT_VANISHES);
         return;
     }
@@ -237,6 +238,7 @@ static void s_turn(world_process_t *process)
     errbuf_t errbuf = {{0}};
     err_t err = world_process_turn(process, is_due, s_now(process), &errbuf);
     if (err != ERR_OK) {
+        process->ended_with = errbuf;
         s_end(process, S_RESTART_MS, SIM_NETWORK_SENT_ARRIVES);
         return;
     }

@@ -31,6 +31,7 @@ typedef struct {
     control_engine_t *control;
     client_decoder_t *decoder; /* of the control plane's clients */
     bool is_up;
+    errbuf_t ended_with;       /* the last time that it ended by itself; empty: never */
     bool is_held;              /* stays down until it is released */
     bool has_input;            /* since its last turn end */
     int64_t mono_zero;         /* its monotonic clock shows world time + this */

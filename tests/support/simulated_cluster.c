@@ -208,6 +208,27 @@ static void s_turn(simulated_process_t *process)
 
 /* -- time -------------------------------------------------------------------------------------- */
 
+/* NULL: the node is down, or has not begun yet. */
+static const replica_t *s_running_replica(simulated_cluster_t *self, node_id_t node)
+{
+    simulated_process_t *at =
+        simulated_process_find(self, (process_address_t){PROCESS_NODE, node.region, node.shard});
+    return at->is_up ? node_engine_replica(at->node, TENANT_DEFAULT) : NULL;
+}
+
+/* As far as there is room. Returns how many streams; none at a node that begins anew. */
+static uint32_t s_copy_applied(const replica_t *replica,
+                               stream_position_t ret_applied[S_STABLE_COUNT_MAX])
+{
+    uint32_t count = 0;
+    const stream_position_t *applied = replica_applied(replica, &count);
+    count = count < S_STABLE_COUNT_MAX ? count : S_STABLE_COUNT_MAX;
+    for (uint32_t i = 0; i < count; i++) {
+        ret_applied[i] = applied[i];
+    }
+    return count;
+}
+
 /* What every node of the shard has applied, once all of them run. Returns how many streams. */
 static uint32_t s_stable_of(simulated_cluster_t *self,
                             shard_id_t shard,
@@ -216,19 +237,11 @@ static uint32_t s_stable_of(simulated_cluster_t *self,
     uint32_t count = 0;
     for (uint32_t i = 0; i < self->topology.region_count; i++) {
         node_id_t node = {self->topology.regions[i].id, shard};
-        simulated_process_t *at =
-            simulated_process_find(self, (process_address_t){PROCESS_NODE, node.region, shard});
-        if (!at->is_up || node_engine_replica(at->node, TENANT_DEFAULT) == NULL) {
+        const replica_t *replica = s_running_replica(self, node);
+        if (replica == NULL) {
             return 0;
         }
-        if (i == 0) {
-            const stream_position_t *applied =
-                replica_applied(node_engine_replica(at->node, TENANT_DEFAULT), &count);
-            count = count < S_STABLE_COUNT_MAX ? count : S_STABLE_COUNT_MAX;
-            for (uint32_t k = 0; k < count; k++) { /* none at a node that begins anew */
-                ret_stable[k] = applied[k];
-            }
-        }
+        count = i == 0 ? s_copy_applied(replica, ret_stable) : count;
         for (uint32_t k = 0; k < count; k++) {
             uint64_t seq = simulated_cluster_applied_of(self, node, ret_stable[k].stream);
             ret_stable[k].seq = seq < ret_stable[k].seq ? seq : ret_stable[k].seq;

@@ -245,6 +245,57 @@ static void test_base_file_damage_is_refused(void **state)
     sim_disk_destroy(&sim);
 }
 
+/* Takes entries of which "Lc7" has "seven"; another value is of a later version. */
+static err_t s_on_versioned_entry(void *context, slice_t key, slice_t value, errbuf_t *errbuf)
+{
+    *(int *)context += 1;
+    if (key.size == 3 && !slice_equal(value, slice_text("seven"))) {
+        errbuf_set(errbuf, "a later version");
+        return ERR_UNSUPPORTED;
+    }
+    return ERR_OK;
+}
+
+static err_t s_read_versioned(const disk_t *disk, int *ret_count, errbuf_t *ret_errbuf)
+{
+    base_reader_t *reader = base_reader_new(disk, S_PATH, s_tenant, s_shard);
+    *ret_count = 0;
+    err_t err = base_reader_step(reader, s_on_versioned_entry, ret_count, ret_errbuf);
+    base_reader_destroy(&reader);
+    return err;
+}
+
+/* Goal: an entry that seems to be of a later version is believed where the whole file verifies, and is
+ * damage where it does not; no entry is given behind it. */
+static void test_base_file_later_entry_counts_only_in_a_file_that_verifies(void **state)
+{
+    (void)state;
+    sim_disk_t *sim = sim_disk_new(1);
+    const disk_t *disk = sim_disk_disk(sim);
+    store_batch_t *entries = s_entries();
+    s_put(entries, "Lc7", "SEVEN", 5);
+    (void)s_write(disk, entries);
+    int count = 0;
+    errbuf_t errbuf = {{0}};
+    assert_int_equal(s_read_versioned(disk, &count, &errbuf), ERR_UNSUPPORTED);
+    assert_non_null(strstr(errbuf.text, "state.base: a later version"));
+    assert_int_equal(count, 2);
+    (void)s_write(disk, s_entries());
+    buffer_t bytes;
+    buffer_init(&bytes);
+    s_bytes(disk, &bytes);
+    size_t at = 0;
+    while (memcmp(bytes.data + at, "seven", 5) != 0) {
+        at++;
+    }
+    bytes.data[at] ^= 0x20;
+    s_replace(disk, buffer_slice(&bytes));
+    assert_int_equal(s_read_versioned(disk, &count, &errbuf), ERR_CORRUPT);
+    assert_non_null(strstr(errbuf.text, "does not have the hash"));
+    buffer_done(&bytes);
+    sim_disk_destroy(&sim);
+}
+
 /* Goal: random bytes with a right hash over the head never break anything, and are no head unless
  * they encode to themselves. Method: fields of a head overwritten at random, hashed anew. */
 static void test_base_file_head_with_impossible_fields_is_refused(void **state)
@@ -497,6 +548,7 @@ int main(int argc, char **argv)
         cmocka_unit_test(test_base_file_round_trip),
         cmocka_unit_test(test_base_file_large_one_takes_pieces),
         cmocka_unit_test(test_base_file_damage_is_refused),
+        cmocka_unit_test(test_base_file_later_entry_counts_only_in_a_file_that_verifies),
         cmocka_unit_test(test_base_file_head_with_impossible_fields_is_refused),
         cmocka_unit_test(test_base_file_of_another_place_or_version_is_refused),
         cmocka_unit_test(test_base_file_power_cut_leaves_one_of_both),

@@ -9,9 +9,8 @@
 
 #include <cmocka.h>
 
-enum { S_MS = 1000000 };
-
-static const int64_t s_hold_ns = 20 * S_MS;
+static const int64_t s_ms = 1000000;
+static const int64_t s_hold_ns = 20000000;
 
 /* Groups that each take so long, one after the other, the next at once. Returns the time after. */
 static int64_t s_groups(group_pace_t *pace, int64_t now_ns, uint32_t count, int64_t took_ns)
@@ -37,11 +36,11 @@ static void test_group_pace_gathers_until_the_confirmation_or_the_hold(void **st
 {
     (void)state;
     group_pace_t pace = {0};
-    group_pace_flushed(&pace, 100 * S_MS);
-    assert_int_equal(group_pace_until_ns(&pace, s_hold_ns), 120 * S_MS);
-    assert_int_equal(group_pace_until_ns(&pace, 0), 100 * S_MS);
-    group_pace_confirmed(&pace, 103 * S_MS);
-    assert_true(group_pace_until_ns(&pace, s_hold_ns) <= 103 * S_MS);
+    group_pace_flushed(&pace, 100 * s_ms);
+    assert_int_equal(group_pace_until_ns(&pace, s_hold_ns), 120 * s_ms);
+    assert_int_equal(group_pace_until_ns(&pace, 0), 100 * s_ms);
+    group_pace_confirmed(&pace, 103 * s_ms);
+    assert_true(group_pace_until_ns(&pace, s_hold_ns) <= 103 * s_ms);
 }
 
 /* Where nothing queues, a group waits for the one before it and not longer. */
@@ -49,9 +48,9 @@ static void test_group_pace_without_queues_waits_for_the_one_before(void **state
 {
     (void)state;
     group_pace_t pace = {0};
-    int64_t now_ns = s_groups(&pace, 0, 200, 3 * S_MS);
+    int64_t now_ns = s_groups(&pace, 0, 200, 3 * s_ms);
     int64_t until_ns = group_pace_until_ns(&pace, s_hold_ns);
-    assert_true(until_ns <= now_ns && until_ns > now_ns - S_MS);
+    assert_true(until_ns <= now_ns && until_ns > now_ns - s_ms);
 }
 
 /* Where it takes 10 ms and can take 3, groups lie 17 ms apart: what it takes, and what is too much. */
@@ -59,12 +58,12 @@ static void test_group_pace_with_queues_keeps_groups_apart(void **state)
 {
     (void)state;
     group_pace_t pace = {0};
-    int64_t now_ns = s_groups(&pace, 0, 50, 3 * S_MS);
-    now_ns = s_groups(&pace, now_ns, 40, 10 * S_MS);
-    int64_t apart_ns = group_pace_until_ns(&pace, s_hold_ns) - (now_ns - 10 * S_MS);
-    assert_in_range(apart_ns, 15 * S_MS, 17 * S_MS);
-    now_ns = s_groups(&pace, now_ns, 40, 30 * S_MS);
-    assert_int_equal(group_pace_until_ns(&pace, s_hold_ns), now_ns - 30 * S_MS + s_hold_ns);
+    int64_t now_ns = s_groups(&pace, 0, 50, 3 * s_ms);
+    now_ns = s_groups(&pace, now_ns, 40, 10 * s_ms);
+    int64_t apart_ns = group_pace_until_ns(&pace, s_hold_ns) - (now_ns - 10 * s_ms);
+    assert_in_range(apart_ns, 15 * s_ms, 17 * s_ms);
+    now_ns = s_groups(&pace, now_ns, 40, 30 * s_ms);
+    assert_int_equal(group_pace_until_ns(&pace, s_hold_ns), now_ns - 30 * s_ms + s_hold_ns);
 }
 
 /* A way that became longer for good is learnt: it counts as queues no more. */
@@ -72,10 +71,10 @@ static void test_group_pace_learns_a_longer_way(void **state)
 {
     (void)state;
     group_pace_t pace = {0};
-    int64_t now_ns = s_groups(&pace, 0, 50, S_MS);
-    now_ns = s_groups(&pace, now_ns, 2000, 8 * S_MS);
+    int64_t now_ns = s_groups(&pace, 0, 50, s_ms);
+    now_ns = s_groups(&pace, now_ns, 2000, 8 * s_ms);
     int64_t until_ns = group_pace_until_ns(&pace, s_hold_ns);
-    assert_true(until_ns <= now_ns + S_MS / 10);
+    assert_true(until_ns <= now_ns + s_ms / 10);
 }
 
 int main(void)

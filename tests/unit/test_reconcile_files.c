@@ -126,6 +126,30 @@ static void test_reconciler_text_names_node_tenant_compared_and_found(void **sta
     s_close(&bench);
 }
 
+/* A snapshot that did not come is named with its donor and the reason, and so is the base for which it
+ * was wanted. */
+static void test_reconciler_text_tells_why_a_snapshot_was_not_taken(void **state)
+{
+    (void)state;
+    s_bench_t bench;
+    s_open(&bench, 2);
+    s_run(&bench, 3, 0);
+    assert_null(strstr(s_words(&bench, false, true), "snapshot"));
+    bench.report.snapshot_problem = (reconcile_snapshot_problem_t){
+        .number = 4, .tenant = {1}, .shard = {1}, .donor = {3}, .reason = {"found another hash"}};
+    bench.report.lost_base_count = 2;
+    bench.report.lost_base_tenant = (tenant_id_t){1};
+    bench.report.lost_base_shard = (shard_id_t){1};
+    const char *text = s_words(&bench, false, true);
+    assert_non_null(strstr(text,
+                           "\nthe last snapshot that was not taken: for shard-us-east-1, tenant "
+                           "default, from ap-south: found another hash\n"));
+    assert_non_null(strstr(text, "\n2 bases (state.base) are damaged or gone, first that of "
+                                 "shard-us-east-1, tenant default; "));
+    assert_non_null(strstr(s_words(&bench, true, true), "\"not_taken\": 4, \"lost_bases\": 2}"));
+    s_close(&bench);
+}
+
 /* What was held against the logs stands behind the findings: what differed by name, with its digests
  * and times; what was right; what could not be looked at, and why. */
 static void test_reconciler_report_names_what_was_repaired(void **state)
@@ -257,7 +281,8 @@ static void test_reconciler_json_holds_what_the_text_says(void **state)
                            "\"furthest\": 0, \"alone\": 0, \"lagging\": 0, \"unanswered\": 0, "
                            "\"silent\": 2, \"DIVERGED\": 2},\n"
                            " \"silent_regions\": [\"ap-south\"],\n"
-                           " \"snapshots\": {\"adopted\": 0, \"refused\": 0, \"under_way\": 0},\n"
+                           " \"snapshots\": {\"adopted\": 0, \"refused\": 0, \"under_way\": 0, "
+                           "\"not_taken\": 0, \"lost_bases\": 0},\n"
                            " \"lines_left_out\": 0,\n"));
     assert_non_null(strstr(text,
                            "{\"found\": \"DIVERGED\", \"node\": \"shard-eu-west-0\", "
@@ -493,6 +518,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_reconciler_text_names_node_tenant_compared_and_found),
+        cmocka_unit_test(test_reconciler_text_tells_why_a_snapshot_was_not_taken),
         cmocka_unit_test(test_reconciler_report_names_what_was_repaired),
         cmocka_unit_test(test_reconciler_text_of_silent_regions),
         cmocka_unit_test(test_reconciler_text_without_majority),

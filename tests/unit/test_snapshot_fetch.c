@@ -102,6 +102,26 @@ static void test_snapshot_is_needed_for_one_stream_of_many(void **state)
                      region_set_add((region_set_t){0}, (region_id_t){3}).bits);
 }
 
+/* Where the own base is lost, whoever has one will do, whatever the logs hold. */
+static void test_snapshot_is_needed_where_the_own_base_is_lost(void **state)
+{
+    (void)state;
+    s_row_t own;
+    s_row_t second;
+    s_row_t third;
+    const uint64_t cut[1][2] = {{50, 100}};
+    s_set(&own, 1, true, cut, 1);
+    s_set(&second, 2, true, cut, 1);
+    s_set(&third, 3, false, cut, 1);
+    assert_int_equal(s_donors(&own, &second, &third), 0);
+    own.row.has_base = false;
+    own.row.base_is_lost = true;
+    assert_int_equal(s_donors(&own, &second, &third),
+                     region_set_add((region_set_t){0}, (region_id_t){2}).bits);
+    second.row.looked = false;
+    assert_int_equal(s_donors(&own, &second, &third), 0);
+}
+
 /* -- a transfer -------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -341,6 +361,41 @@ static void test_snapshot_fetch_refuses_the_whole_for_one_byte(void **state)
     s_close(&bench);
 }
 
+/* Goal: donors of which none is of use are asked ever more seldom, each with its reason; one success makes
+ * all good. Method: two donors that always answer that they have no base, one hundred runs. */
+static void test_snapshot_fetch_asks_useless_donors_ever_more_seldom(void **state)
+{
+    (void)state;
+    s_bench_t bench;
+    s_open(&bench, SNAPSHOT_PIECE_SIZE_MAX);
+    uint32_t asked_at[64];
+    uint32_t count = 0;
+    for (uint32_t run = 0; run < 100; run++) {
+        s_run(&bench, s_bits(2) | s_bits(3));
+        if (bench.effects.count > 0) {
+            asked_at[count++] = run;
+            msg_snapshot_piece_t piece = s_piece(&bench);
+            piece.code = CODE_NOT_FOUND;
+            piece.message = slice_text("there is none");
+            s_give(&bench, &piece);
+            const snapshot_problem_t *problem = snapshot_fetch_problem(bench.fetch);
+            assert_int_equal(problem->number, count);
+            assert_int_equal(problem->donor.value, count % 2 == 1 ? 2 : 3);
+            assert_non_null(strstr(problem->reason.text, "found NOT_FOUND: there is none"));
+        }
+    }
+    static const uint32_t s_expected[] = {1,  2,  3,  4,  6,  7,  10, 11, 16, 17,
+                                          26, 27, 44, 45, 62, 63, 80, 81, 98, 99};
+    assert_int_equal(count, sizeof(s_expected) / sizeof(s_expected[0]));
+    assert_memory_equal(asked_at, s_expected, sizeof(s_expected));
+    s_run(&bench, 0); /* no need any more */
+    s_begin(&bench, s_bits(3));
+    s_finish(&bench);
+    s_answer(&bench, CODE_OK);
+    assert_int_equal(snapshot_fetch_problem(bench.fetch)->number, count);
+    s_close(&bench);
+}
+
 /* A donor that makes another base in between: it begins anew with that one, and not for ever. */
 static void test_snapshot_fetch_follows_a_donor_that_changes(void **state)
 {
@@ -480,6 +535,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_snapshot_is_needed_only_where_no_log_reaches),
         cmocka_unit_test(test_snapshot_is_needed_for_one_stream_of_many),
+        cmocka_unit_test(test_snapshot_is_needed_where_the_own_base_is_lost),
+        cmocka_unit_test(test_snapshot_fetch_asks_useless_donors_ever_more_seldom),
         cmocka_unit_test(test_snapshot_fetch_takes_pieces_in_order),
         cmocka_unit_test(test_snapshot_fetch_refuses_pieces_that_do_not_fit),
         cmocka_unit_test(test_snapshot_fetch_refuses_the_whole_for_one_byte),

@@ -249,6 +249,21 @@ static void test_replica_offer_without_room_is_refused(void **state)
     s_expect_equal_files(f);
 }
 
+/* Goal: what somebody else writes between two groups is noticed before anything is taken. */
+static void test_replica_offer_notices_that_others_filled_the_disk(void **state)
+{
+    fixture_t *f = *state;
+    assert_int_equal(s_offer(f, s_run(f, 0, 2)), ERR_OK);
+    assert_int_equal(wal_replica_flush(f->replica, &f->errbuf), ERR_OK);
+    sim_disk_set_capacity(f->sim, sim_disk_used_bytes(f->sim) + 100);
+    assert_int_equal(s_offer(f, buffer_slice(&f->blocks)), ERR_DISK_FULL);
+    assert_int_equal(f->offer.taken_bytes, 0);
+    assert_int_equal(wal_replica_flush(f->replica, &f->errbuf), ERR_OK);
+    sim_disk_set_capacity(f->sim, UINT64_MAX);
+    s_offer_all(f);
+    s_expect_equal_files(f);
+}
+
 /* Goal: blocks of other streams, and of other histories of this one, are refused. */
 static void test_replica_block_of_another_stream_or_history_is_a_conflict(void **state)
 {
@@ -858,6 +873,7 @@ int main(void)
         REPLICA_TEST(test_replica_offer_cut_anywhere_is_corrupt),
         REPLICA_TEST(test_replica_offer_beyond_the_bounds_is_refused),
         REPLICA_TEST(test_replica_offer_without_room_is_refused),
+        REPLICA_TEST(test_replica_offer_notices_that_others_filled_the_disk),
         REPLICA_TEST(test_replica_block_of_another_stream_or_history_is_a_conflict),
         REPLICA_TEST(test_replica_block_with_another_previous_hash_is_a_conflict),
         REPLICA_TEST(test_replica_batch_with_malformed_records_is_refused),

@@ -243,13 +243,13 @@ static void s_put_wide_reconcile(buffer_t *out, uint32_t rows, uint32_t applied)
     pack_write_bool(&writer, true);
     pack_write_array(&writer, rows);
     for (uint32_t i = 0; i < rows; i++) {
-        pack_write_encoded(&writer, WIRE_BYTES("\x98\x92\x01\x02\x01\xc3"));
+        pack_write_encoded(&writer, WIRE_BYTES("\x99\x92\x01\x02\x01\xc3"));
         pack_write_bin(&writer, slice_make(hash, sizeof(hash)));
         pack_write_array(&writer, applied);
         for (uint32_t j = 0; j < applied; j++) {
             pack_write_encoded(&writer, WIRE_BYTES("\x92\x94\x01\x01\x01\x01\x01"));
         }
-        pack_write_encoded(&writer, WIRE_BYTES("\xc2\xc2\x90"));
+        pack_write_encoded(&writer, WIRE_BYTES("\xc2\xc2\xc2\x90"));
     }
 }
 
