@@ -23,7 +23,7 @@
 
 enum {
     RECONCILE_LAG_LISTED_MS = 10000, /* lag is listed after this, and two runs: less is passing */
-    RECONCILE_SUMMARY_SIZE = 1024,
+    RECONCILE_SUMMARY_SIZE = 384,
     RECONCILE_REPAIR_COUNT_MAX = 64 /* that are remembered; the oldest go */
 };
 

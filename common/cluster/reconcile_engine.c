@@ -458,7 +458,7 @@ static void s_review_snapshots(reconcile_engine_t *self, now_t now)
     s_note_snapshots(self);
 }
 
-/* What health says: empty when all is well. */
+/* What is_ready says beside true: empty when all is well. */
 static void s_note_reason(reconcile_engine_t *self)
 {
     reconcile_view_t view = reconcile_engine_view(self);

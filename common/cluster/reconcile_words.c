@@ -76,10 +76,8 @@ void reconcile_lost_bases(const reconcile_report_t *self,
     node_id_t node = {view->self, self->lost_base_shard};
     (void)snprintf(
         ret_text, RECONCILE_SUMMARY_SIZE,
-        "%u bases (state.base) are damaged or gone, first that of %s, tenant %s; the replica "
-        "serves on and truncates nothing until another region's base is here%s%s",
+        "%u bases (state.base) are damaged or gone, first that of %s, tenant %s: nothing is "
+        "truncated there until another region's base is in place",
         self->lost_base_count, s_node_name(view, node, name),
-        s_tenant_name(view, self->lost_base_tenant),
-        self->snapshot_problem.number == 0 ? "" : "; the last one was not taken: ",
-        self->snapshot_problem.reason.text);
+        s_tenant_name(view, self->lost_base_tenant));
 }

@@ -67,6 +67,7 @@ struct snapshot_fetch {
     int64_t wait_ns;
     int64_t deadline_ns; /* ASKING */
     uint32_t needed_runs;
+    uint32_t idle_runs;  /* in a row in which none was needed */
     uint32_t rounds;     /* in which every donor failed */
     uint32_t pause_runs; /* left before the next round */
     bool is_pausing;
@@ -243,10 +244,13 @@ static void s_on_run(snapshot_fetch_t *self,
 {
     region_set_t donors = event->as.donors;
     self->needed_runs = donors.bits == 0 ? 0 : self->needed_runs + 1;
+    self->idle_runs = donors.bits == 0 ? self->idle_runs + 1 : 0;
     if (self->state == STATE_TAKING) {
         s_take(self, effects);
     } else if (donors.bits == 0) {
-        s_forgive(self);
+        if (self->idle_runs >= 2) { /* a region that was not heard once is no reason */
+            s_forgive(self);
+        }
         s_end(self, effects);
     } else if (self->state == STATE_IDLE && self->needed_runs >= 2 && !s_pauses(self, donors)) {
         s_begin(self, donors, event->now_ns, effects);

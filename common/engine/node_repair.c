@@ -24,6 +24,7 @@ struct node_repair {
     uint32_t count;
     s_question_t questions[S_QUESTION_COUNT_MAX]; /* the first one is being worked on */
     rebuild_t *rebuild;                           /* NULL: not begun */
+    uint64_t base_number;                         /* of its base */
     base_writer_t *writer;                        /* of its base; NULL: not begun */
     rebuild_result_t result;
     node_repair_counters_t counters;
@@ -219,9 +220,12 @@ bool node_repair_turn(node_repair_t *self, bool may_replace, now_t now)
     if (self->count == 0) {
         return false;
     }
-    if (replica_is_joining(self->questions[0].replica)) {
+    const replica_t *first = self->questions[0].replica;
+    bool has_begun = self->rebuild != NULL || self->writer != NULL;
+    if (replica_is_joining(first) ||
+        (has_begun && replica_base_number(first) != self->base_number)) {
         errbuf_t errbuf = {{0}};
-        errbuf_set(&errbuf, "a snapshot is about to replace the state; ask again later");
+        errbuf_set(&errbuf, "another region's base was put in place meanwhile; ask again later");
         self->questions[0].wants_base = false; /* it brings one */
         (void)s_end(self, ERR_AGAIN, false, &errbuf, now);
         s_drop_first(self);
@@ -230,6 +234,7 @@ bool node_repair_turn(node_repair_t *self, bool may_replace, now_t now)
     if (self->writer == NULL) {
         if (self->rebuild == NULL) {
             self->rebuild = rebuild_new(self->questions[0].replica);
+            self->base_number = replica_base_number(first);
         }
         errbuf_t errbuf = {{0}};
         bool replaces = s_replaces(self);

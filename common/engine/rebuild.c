@@ -16,6 +16,7 @@ static_assert(LEDGER_KEY_TEXT_SIZE <= REBUILD_TEXT_SIZE_MAX + 1, "every key can 
 struct rebuild {
     replica_t *live;     /* borrowed */
     replica_t *built;    /* state and readers; it has no log of its own and leads nothing */
+    hlc_t hlc;           /* of built: what a base says of time is believed when all of it is */
     base_reader_t *base; /* NULL: there is none, or it is loaded */
     uint64_t event_count;
 };
@@ -26,8 +27,9 @@ rebuild_t *rebuild_new(replica_t *live)
     rebuild_t *self = calloc(1, sizeof(*self));
     CHECK(self != NULL);
     self->live = live;
+    hlc_init(&self->hlc, live->hlc->node);
     self->built =
-        replica_new(&(replica_node_t){live->env, live->hlc}, live->tenant, live->tenant_name);
+        replica_new(&(replica_node_t){live->env, &self->hlc}, live->tenant, live->tenant_name);
     wal_path_t path;
     if (live->base.position_count > 0 && replica_base_path(live, &path, NULL) == ERR_OK) {
         self->base = base_reader_new(live->env->disk, path.text, live->tenant, live->shard);
@@ -108,6 +110,7 @@ err_t rebuild_step(
         err_t err = replica_load_base_piece(self->built, self->base, errbuf);
         if (err == ERR_OK) {
             base_reader_destroy(&self->base);
+            hlc_observe(self->live->hlc, self->hlc.last);
         } else if (err != ERR_AGAIN && err != ERR_IO) {
             replica_lose_base(self->live);
         }

@@ -267,6 +267,11 @@ void receiver_engine_message(receiver_engine_t *self, uint64_t reply_to, slice_t
     errbuf_t errbuf;
     receiver_peer_t *peer = NULL;
     uint64_t boot = 0;
+    if (self->fatal !=
+        ERR_OK) { /* a file may be closed in the middle of what was to happen to it */
+        self->env.net->forget(self->env.net->context, reply_to);
+        return;
+    }
     if (msg_decode(self->codec, bytes, &msg, &errbuf) == ERR_OK) {
         if (msg.type == MSG_SHIP_HELLO) {
             peer = s_peer_of(self, msg.as.ship_hello.from);
@@ -309,11 +314,11 @@ void receiver_engine_published(receiver_engine_t *self, slice_t bytes, now_t now
 err_t receiver_engine_turn_end(receiver_engine_t *self, now_t now, errbuf_t *errbuf)
 {
     receiver_effects_t effects;
-    if (self->fatal != ERR_OK) {
+    err_t err = self->fatal == ERR_OK ? receiver_files_flush(self, now, errbuf) : ERR_OK;
+    if (err == ERR_OK && self->fatal != ERR_OK) {
         *errbuf = self->fatal_text;
-        return self->fatal;
+        err = self->fatal;
     }
-    err_t err = receiver_files_flush(self, now, errbuf);
     if (err != ERR_OK) {
         return err;
     }

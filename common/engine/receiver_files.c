@@ -89,8 +89,12 @@ static err_t s_find_base(const receiver_engine_t *self,
         err = s_folder(self, replica, &path, errbuf);
         if (err == ERR_OK) {
             err = base_of_files(self->env.disk, path.text, &ret_beginning->base, errbuf);
-            ret_beginning->join = ret_beginning->base;
         }
+        if (err == ERR_CORRUPT) { /* then they are damaged, which is dealt with like any damage */
+            ret_beginning->base = (wal_base_t){.seq = 0};
+            err = ERR_OK;
+        }
+        ret_beginning->join = ret_beginning->base;
     }
     return err;
 }
@@ -209,31 +213,6 @@ err_t receiver_files_recover(receiver_engine_t *self, errbuf_t *errbuf)
 
 /* -- blocks ------------------------------------------------------------------------------------ */
 
-err_t receiver_files_offer(receiver_engine_t *self,
-                           receiver_replica_t *replica,
-                           slice_t blocks,
-                           now_t now,
-                           errbuf_t *errbuf)
-{
-    err_t err = ERR_OK;
-    if (replica->file == NULL) {
-        err = s_open_file(self, replica, now, errbuf);
-        if (err != ERR_OK) {
-            return err;
-        }
-    }
-    wal_offer_t offer;
-    err = wal_replica_offer(replica->file, blocks, &offer, errbuf);
-    if (err == ERR_FULL) {
-        err = wal_replica_flush(replica->file, errbuf);
-        if (err == ERR_OK) {
-            self->flush_count++;
-            err = wal_replica_offer(replica->file, blocks, &offer, errbuf);
-        }
-    }
-    return err;
-}
-
 /* What the core knows of a stream; NULL nothing. */
 static const receiver_row_t *s_find_row(const receiver_engine_t *self, stream_id_t stream)
 {
@@ -313,6 +292,31 @@ static err_t s_flush(receiver_engine_t *self,
     return err;
 }
 
+err_t receiver_files_offer(receiver_engine_t *self,
+                           receiver_replica_t *replica,
+                           slice_t blocks,
+                           now_t now,
+                           errbuf_t *errbuf)
+{
+    err_t err = ERR_OK;
+    if (replica->file == NULL) {
+        err = s_open_file(self, replica, now, errbuf);
+        if (err != ERR_OK) {
+            return err;
+        }
+    }
+    wal_offer_t offer;
+    err = wal_replica_offer(replica->file, blocks, &offer, errbuf);
+    if (err == ERR_FULL) {
+        err = s_flush(self, replica, now, errbuf);
+        err = err == ERR_OK && replica->file == NULL ? ERR_GAP : err;
+        if (err == ERR_OK) {
+            err = wal_replica_offer(replica->file, blocks, &offer, errbuf);
+        }
+    }
+    return err;
+}
+
 err_t receiver_files_flush(receiver_engine_t *self, now_t now, errbuf_t *errbuf)
 {
     err_t err = ERR_OK;
@@ -383,6 +387,25 @@ void receiver_files_lost(receiver_engine_t *self, const msg_lost_t *lost, now_t 
     self->fatal = self->fatal == ERR_OK ? err : self->fatal;
 }
 
+/* The base may be another one by now: with a later join, where the files may have to begin, or with an
+ * earlier one, from which they are needed. */
+static void s_take_beginning(receiver_engine_t *self, receiver_replica_t *replica, now_t now)
+{
+    wal_beginning_t beginning;
+    bool joined = false;
+    err_t err = s_find_base(self, replica, &beginning, &self->fatal_text);
+    if (err == ERR_OK) {
+        err = wal_replica_rebase(replica->file, &beginning, now, &joined, &self->fatal_text);
+    }
+    if (err != ERR_OK) {
+        wal_replica_close(&replica->file);
+        self->fatal = err == ERR_DISK_FULL ? ERR_OK : err;
+        return;
+    }
+    self->joined_count += joined ? 1 : 0;
+    s_tell_flushed(self, replica, now);
+}
+
 /* Sets the damaged segment aside; what it held is fetched again. */
 void receiver_files_damaged(receiver_engine_t *self, const msg_damaged_t *damaged, now_t now)
 {
@@ -399,6 +422,10 @@ void receiver_files_damaged(receiver_engine_t *self, const msg_damaged_t *damage
     errbuf_t errbuf;
     wal_replica_report_t report;
     char reason[128];
+    s_take_beginning(self, replica, now);
+    if (replica->file == NULL) {
+        return;
+    }
     (void)snprintf(reason, sizeof(reason), "a node found damage at seq %llu while applying",
                    (unsigned long long)damaged->seq);
     err_t err = wal_replica_set_aside(replica->file, damaged->seq, reason, now, &report, &errbuf);
@@ -424,26 +451,14 @@ static void s_join(receiver_engine_t *self,
                    const stream_position_t *floor,
                    now_t now)
 {
-    if (replica->file == NULL) {
-        err_t err = s_open_file(self, replica, now, &self->fatal_text);
-        self->fatal = err == ERR_DISK_FULL ? ERR_OK : err; /* tried again with the next floor */
-        self->joined_count +=
-            err == ERR_OK && wal_replica_durable_seq(replica->file) >= floor->seq ? 1 : 0;
+    if (replica->file != NULL) {
+        s_take_beginning(self, replica, now);
         return;
     }
-    wal_beginning_t beginning;
-    bool joined = false;
-    err_t err = s_find_base(self, replica, &beginning, &self->fatal_text);
-    if (err == ERR_OK) {
-        err = wal_replica_rebase(replica->file, &beginning, now, &joined, &self->fatal_text);
-    }
-    if (err != ERR_OK) {
-        wal_replica_close(&replica->file);
-        self->fatal = err == ERR_DISK_FULL ? ERR_OK : err;
-        return;
-    }
-    self->joined_count += joined ? 1 : 0;
-    s_tell_flushed(self, replica, now);
+    err_t err = s_open_file(self, replica, now, &self->fatal_text);
+    self->fatal = err == ERR_DISK_FULL ? ERR_OK : err; /* tried again with the next floor */
+    self->joined_count +=
+        err == ERR_OK && wal_replica_durable_seq(replica->file) >= floor->seq ? 1 : 0;
 }
 
 static void s_truncate(receiver_engine_t *self,

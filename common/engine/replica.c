@@ -390,6 +390,12 @@ err_t replica_new_incarnation(replica_t *self, now_t now, errbuf_t *errbuf)
     return ERR_OK;
 }
 
+void replica_place(replica_t *self, region_set_t placed)
+{
+    CHECK(!self->is_recovered);
+    self->placed = placed;
+}
+
 void replica_take_table(replica_t *self, const table_t *table, now_t now)
 {
     const table_record_t *record = table_find_record(table, self->tenant, self->shard);
@@ -440,8 +446,10 @@ bool replica_is_ready(replica_t *self, const char **ret_reason)
     } else if (!self->has_asked_others && region_set_count(self->placed) > 1) {
         *ret_reason = "there is no log here: asking the other regions whether there was one";
     } else if (self->files == REPLICA_FILES_BASELESS) {
-        *ret_reason = "the base is damaged, and the checkpoint does not reach it: the reconciler "
-                      "fetches another region's";
+        *ret_reason =
+            "the base is damaged, and the checkpoint does not reach the logs: the reconciler "
+            "fetches another region's; if its report says that none is taken, remove the "
+            "shard's folder here while node and receiver are down";
     } else if (replica_lost_lacks(self, ret_reason)) {
         return false;
     } else if (self->files == REPLICA_FILES_AWAITED && !replica_files_reach_base(self)) {

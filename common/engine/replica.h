@@ -71,6 +71,8 @@ uint32_t replica_base_stream_count(const replica_t *self);
 /* Whether its file was found damaged, or is gone. Then no base is made and nothing truncated, until
  * another region's takes its place. */
 bool replica_base_is_lost(const replica_t *self);
+/* Rises with every base that is put in place. */
+uint64_t replica_base_number(const replica_t *self);
 /* Looks at the head of the file. cost  one open and one read */
 void replica_review_base(replica_t *self);
 /* A new base is durable; copied. NULL: it failed, and is tried again after as much log. */
@@ -97,6 +99,8 @@ bool replica_is_joining(const replica_t *self);
 
 /* -- start ------------------------------------------------------------------------------------- */
 
+/* Before it is recovered: the regions that hold it. */
+void replica_place(replica_t *self, region_set_t placed);
 /* Opens the own streams (cuts torn tails, refuses damage) and tells the applier what there is.
  * errs ERR_CORRUPT damage in the own log: nothing was changed · ERR_IO · ERR_UNSUPPORTED */
 err_t replica_recover(replica_t *self, now_t now, errbuf_t *errbuf);

@@ -71,11 +71,27 @@ void replica_keep_base(replica_t *self, const base_head_t *head)
     base_head_done(&self->base);
     self->base = copy;
     self->base_is_lost = false;
+    self->base_number++;
+}
+
+void replica_forget_joins(replica_t *self)
+{
+    for (uint32_t i = 0; i < self->base.position_count; i++) {
+        const base_position_t *position = &self->base.positions[i];
+        if (position->join.seq > 0) {
+            dedup_forget_stable(self->dedup, position->stream, position->join.seq);
+        }
+    }
 }
 
 void replica_lose_base(replica_t *self)
 {
     self->base_is_lost = true;
+}
+
+uint64_t replica_base_number(const replica_t *self)
+{
+    return self->base_number;
 }
 
 bool replica_base_is_lost(const replica_t *self)
@@ -131,8 +147,10 @@ static void s_keep_goals(replica_t *self, const base_head_t *head)
 static err_t s_begin_with_base(replica_t *self, const char *path, errbuf_t *errbuf)
 {
     base_reader_t *reader = base_reader_new(self->env->disk, path, self->tenant, self->shard);
+    hlc_t hlc; /* what it says of time is believed when all of it is */
+    hlc_init(&hlc, self->hlc->node);
     replica_t *loaded =
-        replica_new(&(replica_node_t){self->env, self->hlc}, self->tenant, self->tenant_name);
+        replica_new(&(replica_node_t){self->env, &hlc}, self->tenant, self->tenant_name);
     err_t err = ERR_AGAIN;
     while (err == ERR_AGAIN) {
         err = replica_load_base_piece(loaded, reader, errbuf);
@@ -144,6 +162,7 @@ static err_t s_begin_with_base(replica_t *self, const char *path, errbuf_t *errb
                                      stream.origin.region.value == self->env->self.region.value);
     }
     if (err == ERR_OK) {
+        hlc_observe(self->hlc, hlc.last);
         s_keep_goals(self, head);
         version_vector_t applied = self->applied;
         self->applied = loaded->applied;
@@ -156,12 +175,9 @@ static err_t s_begin_with_base(replica_t *self, const char *path, errbuf_t *errb
     return err;
 }
 
-/* All that the base held was shown here in an earlier life: nothing is before it has come again. What a
- * head that cannot be read said is not known; then the region's files alone say what was there, and the
- * checkpoint may lie below what the base has forgotten. */
+/* All that the base held was shown here in an earlier life: nothing is before it has come again. */
 static void s_begin_without(replica_t *self)
 {
-    replica_lose_base(self);
     self->files = REPLICA_FILES_BASELESS;
     self->has_goals = self->has_goals || self->base.position_count > 0;
     for (uint32_t i = 0; i < self->base.position_count; i++) {
@@ -220,6 +236,63 @@ static void s_remove_loading(const replica_t *self, const wal_path_t *path)
     }
 }
 
+/* Where a stream's files begin, against what the checkpoint holds. */
+typedef struct {
+    replica_t *self;
+    bool begin_later;    /* some stream's files, than with event 1 */
+    bool fit_checkpoint; /* all that is applied next, and all places of pairs, are in the files */
+} s_beginnings_t;
+
+static err_t s_look_at_stream(void *context, const wal_stream_name_t *name, const char *folder)
+{
+    s_beginnings_t *beginnings = context;
+    const replica_t *self = beginnings->self;
+    const topology_region_t *region =
+        topology_find_region_name(self->env->topology, name->region_name);
+    wal_segment_list_t files = {NULL, 0, 0};
+    if (name->tenant.value != self->tenant.value || region == NULL ||
+        wal_files_list_segments(self->env->disk, folder, &files, NULL, NULL) != ERR_OK) {
+        return ERR_OK;
+    }
+    stream_id_t stream = {name->tenant, name->incarnation, {region->id, self->shard}};
+    uint64_t first_seq = files.count > 0 ? files.items[0].first_seq : 0;
+    wal_segment_list_done(&files);
+    uint64_t first_place = dedup_first_place(self->dedup, stream);
+    beginnings->begin_later = beginnings->begin_later || first_seq > 1;
+    beginnings->fit_checkpoint = beginnings->fit_checkpoint &&
+                                 first_seq <= replica_applied_seq(self, stream) + 1 &&
+                                 (first_place == 0 || (first_seq > 0 && first_seq <= first_place));
+    return ERR_OK;
+}
+
+static s_beginnings_t s_look_at_files(replica_t *self, const wal_path_t *tenants)
+{
+    s_beginnings_t beginnings = {.self = self, .fit_checkpoint = true};
+    (void)wal_files_list_streams(self->env->disk, tenants->text, s_look_at_stream, &beginnings,
+                                 NULL);
+    return beginnings;
+}
+
+/* The base is damaged or gone. Where the files hold all that the checkpoint needs, it is as without a
+ * base; where nothing was truncated, none was needed, and the next one replaces it. Else there is no
+ * state to begin with. errs as given, where nobody else has a base */
+static err_t s_go_on_without(replica_t *self, const wal_path_t *tenants, err_t err)
+{
+    s_beginnings_t beginnings = s_look_at_files(self, tenants);
+    if (!beginnings.begin_later) {
+        base_head_done(&self->base);
+        return ERR_OK;
+    }
+    if (region_set_count(replica_others(self)) == 0) {
+        return err;
+    }
+    replica_lose_base(self);
+    if (!beginnings.fit_checkpoint) {
+        s_begin_without(self);
+    }
+    return ERR_OK;
+}
+
 err_t replica_open_base(replica_t *self, errbuf_t *errbuf)
 {
     wal_path_t path;
@@ -228,30 +301,28 @@ err_t replica_open_base(replica_t *self, errbuf_t *errbuf)
     if (err != ERR_OK) {
         return err;
     }
+    wal_path_t tenants = path;
+    *strrchr(tenants.text, '/') = '\0';
+    *strrchr(tenants.text, '/') = '\0';
     s_remove_loading(self, &path);
     err = base_read_head(self->env->disk, path.text, self->tenant, self->shard, &head, errbuf);
     if (err == ERR_OK) {
         replica_keep_base(self, &head);
         base_head_done(&head);
-        if (!s_covers(self, &self->base)) {
+        if (s_covers(self, &self->base)) {
+            replica_forget_joins(self);
+        } else {
             err = s_begin_with_base(self, path.text, errbuf);
         }
     }
-    if (err == ERR_CORRUPT && self->env->topology->region_count > 1) {
-        s_begin_without(self);
-        err = ERR_OK;
-    }
-    if (err == ERR_NOT_FOUND) {
-        err = ERR_OK;
+    if (err == ERR_CORRUPT || err == ERR_NOT_FOUND) {
+        err = s_go_on_without(self, &tenants, err);
     }
     if (err != ERR_OK) {
-        errbuf_prefix(errbuf, "begin with the base (put it back from a copy; where every log of "
-                              "the shard begins with event 1, delete it)");
+        errbuf_prefix(errbuf,
+                      "begin with the base, for the log is truncated (put it back from a copy)");
         return err;
     }
-    wal_path_t tenants = path;
-    *strrchr(tenants.text, '/') = '\0';
-    *strrchr(tenants.text, '/') = '\0';
     s_estimate_log(self, tenants.text);
     return ERR_OK;
 }

@@ -8,7 +8,7 @@
  *   (start) - the checkpoint does not reach the base: its state is the state ------> AWAITED
  *   AWAITED   nothing is applied and nothing served --------- files reach the base -> FIT
  *
- *   (start) - nor does the base verify ----------------------------------------> BASELESS
+ *   (start) - nor does the base verify; the files alone do not suffice --------> BASELESS
  *   BASELESS  nothing is applied and nothing served ---- another region's base ---> JOINING
  *
  * A process that dies in JOINING finds its old checkpoint below the base at its next start, and goes
@@ -119,6 +119,10 @@ void replica_join_base(replica_t *self, const base_head_t *head)
                   replica_applied_seq(self, head->positions[i].stream) >= head->positions[i].seq;
     }
     replica_keep_base(self, head);
+    has_all = has_all && replica_files_reach_base(self);
+    if (has_all) {
+        replica_forget_joins(self);
+    }
     self->files = has_all ? REPLICA_FILES_FIT : REPLICA_FILES_JOINING;
     self->bytes_since_base = 0;
 }

@@ -129,6 +129,7 @@ struct replica {
 
     replica_files_t files;
     base_head_t base;          /* zeroed: none */
+    uint64_t base_number;      /* rises with each that is put in place in this life */
     uint64_t bytes_since_base; /* of log that was applied */
 
     /* A folder without a log may be a new one, or one that was lost: the other regions know. */
@@ -258,6 +259,9 @@ err_t replica_load_base_piece(replica_t *self, base_reader_t *reader, errbuf_t *
 void replica_keep_base(replica_t *self, const base_head_t *head);
 /* The file in place does not verify, or is gone. */
 void replica_lose_base(replica_t *self);
+/* The state covers the base, so it needs the places of pairs no more that the base has forgotten, and
+ * the files that held them may go. */
+void replica_forget_joins(replica_t *self);
 
 /* -- replica_snapshot.c: a base that another region made --------------------------------------- */
 

@@ -373,6 +373,22 @@ void dedup_forget_stable(dedup_t *self, stream_id_t stream_id, uint64_t through_
     s_invariant(self);
 }
 
+uint64_t dedup_first_place(const dedup_t *self, stream_id_t stream_id)
+{
+    uint64_t first_seq = 0;
+    for (uint32_t i = 0; i < dedup_stream_count(self); i++) {
+        const dedup_stream_t *stream = dedup_stream_at(self, i);
+        const queued_t *queue = (const queued_t *)(const void *)stream->queue.data;
+        size_t count =
+            stream_id_equal(stream->id, stream_id) ? stream->queue.size / sizeof(*queue) : 0;
+        for (size_t k = stream->head_count; k < count; k++) {
+            first_seq =
+                first_seq == 0 || queue[k].first_seq < first_seq ? queue[k].first_seq : first_seq;
+        }
+    }
+    return first_seq;
+}
+
 /* -- the whole --------------------------------------------------------------------------------- */
 
 static size_t s_changes_size(const dedup_changes_t *changes)

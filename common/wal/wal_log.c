@@ -306,6 +306,7 @@ err_t wal_log_seal(wal_log_t *log, errbuf_t *errbuf)
     if (tail->open && tail->batch_count > 0 && !wal_writer_failed(log->writer)) {
         wal_writer_seal(log->writer);
     }
+    wal_room_flushed(&log->room);
     return wal_writer_flush(log->writer, errbuf);
 }
 

@@ -55,11 +55,10 @@ def first_events(mesh):
 
 def truncate(mesh, above):
     """Writes until every region's log begins behind that event."""
-    for _ in range(60):
+    def have_truncated():
         written[mesh].more(10)
-        if min(first_events(mesh)) > above:
-            return
-    wait_until(lambda: min(first_events(mesh)) > above, 20.0, "every region has truncated")
+        return min(first_events(mesh)) > above
+    wait_until(have_truncated, 60.0, "every region has truncated")
 
 
 def lose(mesh, region):

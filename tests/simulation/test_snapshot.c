@@ -406,6 +406,7 @@ static void test_snapshot_files_that_were_left_are_removed_at_the_start(void **s
 /* -- an own base that is damaged or gone ------------------------------------------------------- */
 
 static const char s_folder_of_3[] = "data/ap-south/shard-0/tenants/default-1";
+static const char s_base_of_1[] = "data/us-east/shard-0/tenants/default-1/state.base";
 static const char s_base_of_3[] = "data/ap-south/shard-0/tenants/default-1/state.base";
 
 /* One bit in the middle of it. */
@@ -466,26 +467,87 @@ static void test_snapshot_stands_in_for_damaged_base_and_lost_checkpoint(void **
     simulated_cluster_destroy(&cluster);
 }
 
-/* The same where not even the head can be read, and the checkpoint is there: what the base said of the
- * files is not known any more, to node and receiver. */
+/* Not even the head can be read, so what it said of the files is not known any more, to node and receiver.
+ * Where the checkpoint is there, the node needs nothing of it: it serves on, as leader too. */
 static void test_snapshot_stands_in_for_a_base_whose_head_is_damaged(void **state)
 {
     (void)state;
     for (uint32_t bit = 0; bit < 88 * 8; bit += 101) {
+        uint16_t region = bit % 2 == 0 ? 1 : 3;
         uint64_t sent = 0;
         simulated_cluster_t *cluster = s_truncated(&sent);
-        s_stop_region(cluster, 3);
-        sim_disk_t *disk = simulated_cluster_disk(cluster, (region_id_t){3});
-        assert_int_equal(sim_disk_flip_bit(disk, s_base_of_3, bit), ERR_OK);
-        s_start_region(cluster, 3);
-        s_write_many(cluster, &sent, 10);
-        s_await_ready(cluster, 3, 60000);
-        assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_bases_lost"), 0);
-        assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_snapshots_taken"), 1);
+        simulated_cluster_run_ms(cluster, 60000); /* a checkpoint of all */
+        s_stop_region(cluster, region);
+        sim_disk_t *disk = simulated_cluster_disk(cluster, (region_id_t){region});
+        assert_int_equal(sim_disk_flip_bit(disk, region == 1 ? s_base_of_1 : s_base_of_3, bit),
+                         ERR_OK);
+        s_start_region(cluster, region);
+        s_await_ready(cluster, region, 5000);
+        assert_int_equal(s_metric(cluster, PROCESS_NODE, region, "node_bases_lost"), 1);
+        simulated_cluster_run_ms(cluster, 2000); /* a leader asks the others before it writes */
+        for (int i = 0; i < 200 && s_metric(cluster, PROCESS_NODE, region, "node_bases_lost") == 1;
+             i++) {
+            s_write_many(cluster, &sent, 5);
+        }
+        assert_int_equal(s_metric(cluster, PROCESS_NODE, region, "node_bases_lost"), 0);
+        assert_int_equal(s_metric(cluster, PROCESS_NODE, region, "node_snapshots_adopted"), 1);
+        assert_int_equal(s_metric(cluster, PROCESS_NODE, region, "node_snapshots_taken"), 0);
+        assert_int_equal(s_metric(cluster, PROCESS_RECEIVER, region, "receiver_set_aside"), 0);
         s_write_many(cluster, &sent, 60);
         s_assert_all_there(cluster, sent);
         simulated_cluster_destroy(&cluster);
     }
+}
+
+/* The file goes while its node is down: as if its head were damaged, and the receiver, which cannot tell
+ * whether there was one, fetches again what it sets aside. */
+static void test_snapshot_stands_in_for_a_base_that_is_gone_at_the_start(void **state)
+{
+    (void)state;
+    for (uint16_t region = 1; region <= 3; region += 2) {
+        uint64_t sent = 0;
+        simulated_cluster_t *cluster = s_truncated(&sent);
+        const disk_t *disk = sim_disk_disk(simulated_cluster_disk(cluster, (region_id_t){region}));
+        s_stop_region(cluster, region);
+        assert_int_equal(disk->unlink(disk->context, region == 1 ? s_base_of_1 : s_base_of_3, NULL),
+                         ERR_OK);
+        s_start_region(cluster, region);
+        s_await_ready(cluster, region, 60000);
+        s_write_many(cluster, &sent, 200);
+        assert_int_equal(s_metric(cluster, PROCESS_NODE, region, "node_bases_lost"), 0);
+        s_assert_all_there(cluster, sent);
+        simulated_cluster_destroy(&cluster);
+    }
+}
+
+/* Where nothing was truncated yet, a damaged base is not needed: the next one replaces it. */
+static void test_snapshot_is_not_taken_for_a_base_that_nothing_rests_on(void **state)
+{
+    (void)state;
+    simulated_cluster_options_t options = {.region_count = 3,
+                                           .shard_count = 1,
+                                           .seed = 10,
+                                           .segment_size_bytes = S_SEGMENT_SIZE,
+                                           .retain_bytes = S_RETAIN,
+                                           .with_reconcilers = true};
+    simulated_cluster_t *cluster = simulated_cluster_new(&options);
+    uint64_t sent = 0;
+    s_hide(cluster);
+    while (s_metric(cluster, PROCESS_NODE, 3, "node_bases") == 0) {
+        s_write_many(cluster, &sent, 1);
+    }
+    assert_int_equal(s_metric(cluster, PROCESS_RECEIVER, 3, "receiver_truncated_segments"), 0);
+    s_stop_region(cluster, 3);
+    s_flip_base_of_3(cluster);
+    simulated_cluster_lose_checkpoint(cluster, s_node(3));
+    s_start_region(cluster, 3);
+    s_await_ready(cluster, 3, 60000);
+    s_write_many(cluster, &sent, S_REQUESTS);
+    assert_true(s_metric(cluster, PROCESS_NODE, 3, "node_bases") >= 1);
+    assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_bases_lost"), 0);
+    assert_int_equal(s_metric(cluster, PROCESS_NODE, 3, "node_snapshots_adopted"), 0);
+    s_assert_all_there(cluster, sent);
+    simulated_cluster_destroy(&cluster);
 }
 
 /* All files of a shard go under the running processes of its region: what is there comes again, base and
@@ -686,6 +748,8 @@ int main(void)
         cmocka_unit_test(test_snapshot_replaces_a_base_that_was_damaged),
         cmocka_unit_test(test_snapshot_stands_in_for_damaged_base_and_lost_checkpoint),
         cmocka_unit_test(test_snapshot_stands_in_for_a_base_whose_head_is_damaged),
+        cmocka_unit_test(test_snapshot_stands_in_for_a_base_that_is_gone_at_the_start),
+        cmocka_unit_test(test_snapshot_is_not_taken_for_a_base_that_nothing_rests_on),
         cmocka_unit_test(test_snapshot_brings_files_back_that_were_removed_under_the_processes),
         cmocka_unit_test(test_snapshot_with_a_damaged_piece_is_refused),
         cmocka_unit_test(test_snapshot_with_a_wrong_digest_is_refused),

@@ -256,6 +256,27 @@ static void test_dedup_three_copies_leave_the_same_in_all_orders(void **state)
     }
 }
 
+/* The first place that is remembered in a stream, whatever the order in which copies were added. */
+static void test_dedup_first_place_is_the_lowest_that_is_remembered(void **state)
+{
+    (void)state;
+    dedup_t *dedup = s_new();
+    stream_id_t stream = dedup_model_stream(0);
+    static const uint64_t s_firsts[] = {30, 10, 20};
+    assert_int_equal(dedup_first_place(dedup, stream), 0);
+    for (uint32_t i = 0; i < 3; i++) {
+        dedup_copy_t copy = dedup_model_copy(0, 1 + i, 0, s_firsts[i], 10);
+        assert_int_equal(s_add(dedup, &copy, NULL), DEDUP_FIRST);
+    }
+    assert_int_equal(dedup_first_place(dedup, stream), 10);
+    assert_int_equal(dedup_first_place(dedup, dedup_model_stream(1)), 0);
+    dedup_forget_stable(dedup, stream, 15);
+    assert_int_equal(dedup_first_place(dedup, stream), 20);
+    dedup_forget_stable(dedup, stream, 100);
+    assert_int_equal(dedup_first_place(dedup, stream), 0);
+    dedup_destroy(&dedup);
+}
+
 /* Goal: at the stable seq a position is forgotten, one below it is not. Method: forget around the
  * last seq of a batch of two; an earlier stable seq later changes nothing. */
 static void test_dedup_forget_begins_at_last_seq(void **state)
@@ -514,6 +535,7 @@ int main(void)
         cmocka_unit_test(test_dedup_all_but_lowest_lose_once),
         cmocka_unit_test(test_dedup_higher_epoch_stays_whatever_the_clock),
         cmocka_unit_test(test_dedup_three_copies_leave_the_same_in_all_orders),
+        cmocka_unit_test(test_dedup_first_place_is_the_lowest_that_is_remembered),
         cmocka_unit_test(test_dedup_forget_begins_at_last_seq),
         cmocka_unit_test(test_dedup_pair_is_stable_with_its_first_copy),
         cmocka_unit_test(test_dedup_digest_is_equal_for_all_orders),

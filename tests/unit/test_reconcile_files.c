@@ -145,7 +145,7 @@ static void test_reconciler_text_tells_why_a_snapshot_was_not_taken(void **state
                            "\nthe last snapshot that was not taken: for shard-us-east-1, tenant "
                            "default, from ap-south: found another hash\n"));
     assert_non_null(strstr(text, "\n2 bases (state.base) are damaged or gone, first that of "
-                                 "shard-us-east-1, tenant default; "));
+                                 "shard-us-east-1, tenant default: "));
     assert_non_null(strstr(s_words(&bench, true, true), "\"not_taken\": 4, \"lost_bases\": 2}"));
     s_close(&bench);
 }

@@ -442,6 +442,11 @@ static void test_log_append_notices_that_others_filled_the_disk(void **state)
     assert_int_equal(s_append(f, 3, 0), ERR_OK);
     wal_support_flush(f->log);
     assert_int_equal(wal_log_durable_seq(f->log), 6);
+    bool sealed = false; /* the look for a seal is none for what comes an hour later */
+    assert_int_equal(wal_log_tick(f->log, wal_support_now(3000), &sealed, &f->errbuf), ERR_OK);
+    assert_true(sealed);
+    sim_disk_set_capacity(f->sim, sim_disk_used_bytes(f->sim) + 100);
+    assert_int_equal(s_append(f, 3, 0), ERR_DISK_FULL);
 }
 
 /* Goal: a group is admitted only with room for all of it. */
