@@ -128,8 +128,14 @@ def test_emptied_node_says_what_it_waits_for(mesh):
             client.close()
     wait_until(lambda: "receiver" in (reasons() or ""), 20.0, "the node says what it waits for")
     assert mesh.counts(OTHER, sorted(mesh.truth)) == mesh.truth
-    mesh.gateway(FOLLOWER).refused("UNAVAILABLE", "signal", signal="share", item=item,
-                                   timeout_ms=500)
+    gateway = mesh.gateway(FOLLOWER)
+
+    def is_refused():
+        """NOT_REPLICATED: the gateway's connection to the node is not there again yet."""
+        answer = gateway.refused(("UNAVAILABLE", "NOT_REPLICATED"), "signal", signal="share",
+                                 item=item, timeout_ms=500)
+        return answer["error"]["code"] == "UNAVAILABLE"
+    wait_until(is_refused, 10.0, "the write is refused")
     mesh.release(receiver)
     mesh.wait_ready(node, 30.0)
     mesh.await_equal(20.0)
