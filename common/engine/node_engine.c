@@ -100,7 +100,6 @@ static err_t s_open_replica(node_engine_t *self,
     CHECK(self->replica_count < TENANT_COUNT_MAX);
     replica_node_t node = {&self->env, &self->hlc};
     replica_t *replica = replica_new(&node, tenant->id, tenant->name);
-    replica_place(replica, table_tenant_regions(tenant));
     uint8_t prefix[S_TENANT_KEY_SIZE];
     bytes_put_u64_be(prefix, tenant->id.value);
     s_load_t load = {replica, errbuf};

@@ -152,7 +152,11 @@ static void s_on_blocks(receiver_engine_t *self, const msg_ship_blocks_t *blocks
     self->received_bytes += blocks->blocks.size;
     event.kind = RECEIVER_EVENT_OFFERED;
     event.outcome = receiver_files_offer(self, replica, blocks->blocks, now, &errbuf);
-    event.seq = replica->file == NULL ? 0 : wal_replica_appended_seq(replica->file);
+    if (self->fatal != ERR_OK) {
+        return; /* with the file closed in the middle of it */
+    }
+    event.seq = replica->file == NULL ? receiver_files_known_durable(self, blocks->stream)
+                                      : wal_replica_appended_seq(replica->file);
     receiver_engine_step(self, event, &effects);
     receiver_answers_carry_out(self, &effects, now);
 }

@@ -225,7 +225,7 @@ static const receiver_row_t *s_find_row(const receiver_engine_t *self, stream_id
     return NULL;
 }
 
-static uint64_t s_known_durable(const receiver_engine_t *self, stream_id_t stream)
+uint64_t receiver_files_known_durable(const receiver_engine_t *self, stream_id_t stream)
 {
     const receiver_row_t *row = s_find_row(self, stream);
     return row == NULL ? 0 : row->durable_seq;
@@ -322,9 +322,9 @@ err_t receiver_files_flush(receiver_engine_t *self, now_t now, errbuf_t *errbuf)
     err_t err = ERR_OK;
     for (uint32_t i = 0; i < self->replica_count && err == ERR_OK; i++) {
         receiver_replica_t *replica = &self->replicas[i];
-        if (replica->file != NULL &&
-            (wal_replica_pending(replica->file) ||
-             s_known_durable(self, replica->stream) != wal_replica_durable_seq(replica->file))) {
+        if (replica->file != NULL && (wal_replica_pending(replica->file) ||
+                                      receiver_files_known_durable(self, replica->stream) !=
+                                          wal_replica_durable_seq(replica->file))) {
             err = s_flush(self, replica, now, errbuf);
         }
     }
@@ -394,7 +394,7 @@ static void s_take_beginning(receiver_engine_t *self, receiver_replica_t *replic
     wal_beginning_t beginning;
     bool joined = false;
     err_t err = s_find_base(self, replica, &beginning, &self->fatal_text);
-    if (err == ERR_OK) {
+    if (err == ERR_OK && beginning.base.seq > 0) { /* else there is none, or none that says more */
         err = wal_replica_rebase(replica->file, &beginning, now, &joined, &self->fatal_text);
     }
     if (err != ERR_OK) {

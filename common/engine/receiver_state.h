@@ -77,6 +77,8 @@ err_t receiver_files_offer(receiver_engine_t *self,
                            slice_t blocks,
                            now_t now,
                            errbuf_t *errbuf);
+/* How far the core knows the stream as durable; 0: not at all. */
+uint64_t receiver_files_known_durable(const receiver_engine_t *self, stream_id_t stream);
 /* Syncs every file that grew, and tells the core. */
 err_t receiver_files_flush(receiver_engine_t *self, now_t now, errbuf_t *errbuf);
 /* Misses files that were removed, and takes the mark off those that are whole again. */

@@ -390,12 +390,6 @@ err_t replica_new_incarnation(replica_t *self, now_t now, errbuf_t *errbuf)
     return ERR_OK;
 }
 
-void replica_place(replica_t *self, region_set_t placed)
-{
-    CHECK(!self->is_recovered);
-    self->placed = placed;
-}
-
 void replica_take_table(replica_t *self, const table_t *table, now_t now)
 {
     const table_record_t *record = table_find_record(table, self->tenant, self->shard);

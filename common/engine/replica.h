@@ -99,8 +99,6 @@ bool replica_is_joining(const replica_t *self);
 
 /* -- start ------------------------------------------------------------------------------------- */
 
-/* Before it is recovered: the regions that hold it. */
-void replica_place(replica_t *self, region_set_t placed);
 /* Opens the own streams (cuts torn tails, refuses damage) and tells the applier what there is.
  * errs ERR_CORRUPT damage in the own log: nothing was changed · ERR_IO · ERR_UNSUPPORTED */
 err_t replica_recover(replica_t *self, now_t now, errbuf_t *errbuf);

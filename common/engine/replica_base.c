@@ -236,12 +236,25 @@ static void s_remove_loading(const replica_t *self, const wal_path_t *path)
     }
 }
 
-/* Where a stream's files begin, against what the checkpoint holds. */
+/* Where streams' files begin, against what the checkpoint holds. */
 typedef struct {
-    replica_t *self;
-    bool begin_later;    /* some stream's files, than with event 1 */
-    bool fit_checkpoint; /* all that is applied next, and all places of pairs, are in the files */
+    const replica_t *self;
+    errbuf_t *errbuf;
+    bool begin_later; /* some stream's files, than with event 1 */
+    bool fit;         /* the files hold all that is applied next and all places of pairs, and the
+                         checkpoint has forgotten what they lack: a base let it go, no accident */
 } s_beginnings_t;
+
+static bool s_fits(const replica_t *self, stream_id_t stream, uint64_t first_seq)
+{
+    uint64_t applied = replica_applied_seq(self, stream);
+    uint64_t first_place = dedup_first_place(self->dedup, stream);
+    if (first_seq == 0) {
+        return applied == 0; /* what was held of it is not known */
+    }
+    return first_seq <= applied + 1 && (first_place == 0 || first_seq <= first_place) &&
+           first_seq <= dedup_stable_seq(self->dedup, stream) + 1;
+}
 
 static err_t s_look_at_stream(void *context, const wal_stream_name_t *name, const char *folder)
 {
@@ -249,45 +262,47 @@ static err_t s_look_at_stream(void *context, const wal_stream_name_t *name, cons
     const replica_t *self = beginnings->self;
     const topology_region_t *region =
         topology_find_region_name(self->env->topology, name->region_name);
-    wal_segment_list_t files = {NULL, 0, 0};
-    if (name->tenant.value != self->tenant.value || region == NULL ||
-        wal_files_list_segments(self->env->disk, folder, &files, NULL, NULL) != ERR_OK) {
+    if (name->tenant.value != self->tenant.value || region == NULL) {
         return ERR_OK;
     }
-    stream_id_t stream = {name->tenant, name->incarnation, {region->id, self->shard}};
+    wal_segment_list_t files = {NULL, 0, 0};
+    err_t err = wal_files_list_segments(self->env->disk, folder, &files, NULL, beginnings->errbuf);
     uint64_t first_seq = files.count > 0 ? files.items[0].first_seq : 0;
     wal_segment_list_done(&files);
-    uint64_t first_place = dedup_first_place(self->dedup, stream);
+    stream_id_t stream = {name->tenant, name->incarnation, {region->id, self->shard}};
     beginnings->begin_later = beginnings->begin_later || first_seq > 1;
-    beginnings->fit_checkpoint = beginnings->fit_checkpoint &&
-                                 first_seq <= replica_applied_seq(self, stream) + 1 &&
-                                 (first_place == 0 || (first_seq > 0 && first_seq <= first_place));
-    return ERR_OK;
+    beginnings->fit = beginnings->fit && s_fits(self, stream, first_seq);
+    return err;
 }
 
-static s_beginnings_t s_look_at_files(replica_t *self, const wal_path_t *tenants)
+/* The base is damaged (ERR_CORRUPT) or not there (ERR_NOT_FOUND). Where nothing was truncated, none is
+ * needed, and the next one replaces it. Where the checkpoint suffices, it was lost. Else a damaged one
+ * leaves no state to begin with; and where there is none, nothing says that there was.
+ * errs as given: nobody else has a base · of listing the files */
+static err_t s_go_on_without(replica_t *self,
+                             const wal_path_t *tenants,
+                             err_t why,
+                             errbuf_t *errbuf)
 {
-    s_beginnings_t beginnings = {.self = self, .fit_checkpoint = true};
-    (void)wal_files_list_streams(self->env->disk, tenants->text, s_look_at_stream, &beginnings,
-                                 NULL);
-    return beginnings;
-}
-
-/* The base is damaged or gone. Where the files hold all that the checkpoint needs, it is as without a
- * base; where nothing was truncated, none was needed, and the next one replaces it. Else there is no
- * state to begin with. errs as given, where nobody else has a base */
-static err_t s_go_on_without(replica_t *self, const wal_path_t *tenants, err_t err)
-{
-    s_beginnings_t beginnings = s_look_at_files(self, tenants);
-    if (!beginnings.begin_later) {
+    errbuf_t reason = *errbuf;
+    s_beginnings_t beginnings = {.self = self, .errbuf = errbuf, .fit = true};
+    err_t err = wal_files_list_streams(self->env->disk, tenants->text, s_look_at_stream,
+                                       &beginnings, errbuf);
+    if (err != ERR_OK && err != ERR_NOT_FOUND) {
+        return err;
+    }
+    *errbuf = reason;
+    bool is_lost = beginnings.begin_later && (beginnings.fit || why == ERR_CORRUPT);
+    if (is_lost && !beginnings.fit && self->env->topology->region_count == 1) {
+        return why;
+    }
+    version_vector_done(&self->forgotten); /* it was that base which said so */
+    if (!is_lost) {
         base_head_done(&self->base);
         return ERR_OK;
     }
-    if (region_set_count(replica_others(self)) == 0) {
-        return err;
-    }
     replica_lose_base(self);
-    if (!beginnings.fit_checkpoint) {
+    if (!beginnings.fit) {
         s_begin_without(self);
     }
     return ERR_OK;
@@ -316,7 +331,7 @@ err_t replica_open_base(replica_t *self, errbuf_t *errbuf)
         }
     }
     if (err == ERR_CORRUPT || err == ERR_NOT_FOUND) {
-        err = s_go_on_without(self, &tenants, err);
+        err = s_go_on_without(self, &tenants, err, errbuf);
     }
     if (err != ERR_OK) {
         errbuf_prefix(errbuf,

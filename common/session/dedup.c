@@ -373,6 +373,16 @@ void dedup_forget_stable(dedup_t *self, stream_id_t stream_id, uint64_t through_
     s_invariant(self);
 }
 
+uint64_t dedup_stable_seq(const dedup_t *self, stream_id_t stream_id)
+{
+    uint64_t stable_seq = 0;
+    for (uint32_t i = 0; i < dedup_stream_count(self); i++) {
+        const dedup_stream_t *stream = dedup_stream_at(self, i);
+        stable_seq = stream_id_equal(stream->id, stream_id) ? stream->stable_seq : stable_seq;
+    }
+    return stable_seq;
+}
+
 uint64_t dedup_first_place(const dedup_t *self, stream_id_t stream_id)
 {
     uint64_t first_seq = 0;

@@ -138,6 +138,8 @@ dedup_verdict_t dedup_add(dedup_t *self,
  * cost O(1) per position forgotten */
 void dedup_forget_stable(dedup_t *self, stream_id_t stream, uint64_t through_seq);
 
+/* Up to where copies in the stream were forgotten; 0: nothing was. */
+uint64_t dedup_stable_seq(const dedup_t *self, stream_id_t stream);
 /* First seq of the first copy in the stream that is remembered; 0: none is. cost the stream's positions */
 uint64_t dedup_first_place(const dedup_t *self, stream_id_t stream);
 

@@ -272,6 +272,8 @@ static void test_dedup_first_place_is_the_lowest_that_is_remembered(void **state
     assert_int_equal(dedup_first_place(dedup, dedup_model_stream(1)), 0);
     dedup_forget_stable(dedup, stream, 15);
     assert_int_equal(dedup_first_place(dedup, stream), 20);
+    assert_int_equal(dedup_stable_seq(dedup, stream), 15);
+    assert_int_equal(dedup_stable_seq(dedup, dedup_model_stream(1)), 0);
     dedup_forget_stable(dedup, stream, 100);
     assert_int_equal(dedup_first_place(dedup, stream), 0);
     dedup_destroy(&dedup);
