@@ -171,7 +171,10 @@ def test_damaged_base_is_replaced_under_the_running_node(mesh):
 
 def test_files_that_were_removed_under_the_processes_come_back(mesh):
     def damage():
-        shutil.rmtree(os.path.dirname(base_path(mesh, FOLLOWER)))
+        """At once, whatever the processes do there meanwhile."""
+        removed = os.path.join(mesh.folder, "removed")
+        os.rename(os.path.dirname(base_path(mesh, FOLLOWER)), removed)
+        shutil.rmtree(removed, ignore_errors=True)
     took = replaced(mesh, FOLLOWER, damage)
     mesh.kill(f"shard-{FOLLOWER}-{SHARD}")
     mesh.wait_ready(f"shard-{FOLLOWER}-{SHARD}", 30.0)
