@@ -44,7 +44,7 @@ struct reconcile_engine {
     reconcile_snapshots_t *snapshots;
     reconcile_report_t report;
     int64_t report_wall_ns;
-    char reason[RECONCILE_SUMMARY_SIZE]; /* empty: nothing has diverged, and no base is lost */
+    char reason[RECONCILE_SUMMARY_SIZE]; /* empty: nothing has diverged */
     uint64_t run_count;
     uint64_t fetched_count; /* events, of all runs */
     uint64_t named_count;   /* ranges, to the receiver */
@@ -458,18 +458,6 @@ static void s_review_snapshots(reconcile_engine_t *self, now_t now)
     s_note_snapshots(self);
 }
 
-/* What is_ready says beside true: empty when all is well. */
-static void s_note_reason(reconcile_engine_t *self)
-{
-    reconcile_view_t view = reconcile_engine_view(self);
-    self->reason[0] = '\0';
-    if (self->report.found_counts[RECONCILE_FOUND_DIVERGED] > 0) {
-        reconcile_summary(&self->report, &view, self->reason);
-    } else if (self->report.lost_base_count > 0) {
-        reconcile_lost_bases(&self->report, &view, self->reason);
-    }
-}
-
 static void s_end_run(reconcile_engine_t *self, now_t now)
 {
     reconcile_state_t states[REGION_COUNT_MAX + 1];
@@ -498,11 +486,15 @@ static void s_end_run(reconcile_engine_t *self, now_t now)
     self->last_run_ns = now.mono_ns - self->started_ns;
     self->phase = S_IDLE;
     self->next_run_ns = self->started_ns + s_period_ns(self);
+    self->reason[0] = '\0';
+    if (self->report.found_counts[RECONCILE_FOUND_DIVERGED] > 0) {
+        reconcile_view_t view = reconcile_engine_view(self);
+        reconcile_summary(&self->report, &view, self->reason);
+    }
     s_note_lost_bases(self);
     s_check_own(self);
     s_name_missing(self, now);
     s_review_snapshots(self, now);
-    s_note_reason(self);
 }
 
 /* -- messages ---------------------------------------------------------------------------------- */

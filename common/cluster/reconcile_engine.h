@@ -60,8 +60,8 @@ void reconcile_engine_turn_end(reconcile_engine_t *self, now_t now);
 void reconcile_engine_tick(reconcile_engine_t *self, now_t now);
 int64_t reconcile_engine_deadline_ns(const reconcile_engine_t *self);
 
-/* False with the reason when it cannot do its work now. While something has diverged or an own base is
- * lost it is true, and the reason says what. */
+/* False with the reason when it cannot do its work now. While something has diverged it is true,
+ * and the reason says what. */
 bool reconcile_engine_is_ready(const reconcile_engine_t *self, const char **ret_reason);
 uint64_t reconcile_engine_table_version(const reconcile_engine_t *self);
 

@@ -271,8 +271,8 @@ void receiver_engine_message(receiver_engine_t *self, uint64_t reply_to, slice_t
     errbuf_t errbuf;
     receiver_peer_t *peer = NULL;
     uint64_t boot = 0;
-    if (self->fatal !=
-        ERR_OK) { /* a file may be closed in the middle of what was to happen to it */
+    /* A file may be closed in the middle of what was to happen to it. */
+    if (self->fatal != ERR_OK) {
         self->env.net->forget(self->env.net->context, reply_to);
         return;
     }

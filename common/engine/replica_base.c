@@ -117,8 +117,7 @@ void replica_review_base(replica_t *self)
     }
 }
 
-/* How the checkpoint stands to the base. */
-static bool s_covers(const replica_t *self, const base_head_t *head)
+bool replica_covers_base(const replica_t *self, const base_head_t *head)
 {
     bool covers = true;
     for (uint32_t i = 0; i < head->position_count; i++) {
@@ -324,7 +323,7 @@ err_t replica_open_base(replica_t *self, errbuf_t *errbuf)
     if (err == ERR_OK) {
         replica_keep_base(self, &head);
         base_head_done(&head);
-        if (s_covers(self, &self->base)) {
+        if (replica_covers_base(self, &self->base)) {
             replica_forget_joins(self);
         } else {
             err = s_begin_with_base(self, path.text, errbuf);

@@ -113,11 +113,7 @@ bool replica_is_joining(const replica_t *self)
 
 void replica_join_base(replica_t *self, const base_head_t *head)
 {
-    bool has_all = self->files == REPLICA_FILES_FIT;
-    for (uint32_t i = 0; i < head->position_count; i++) {
-        has_all = has_all &&
-                  replica_applied_seq(self, head->positions[i].stream) >= head->positions[i].seq;
-    }
+    bool has_all = self->files == REPLICA_FILES_FIT && replica_covers_base(self, head);
     replica_keep_base(self, head);
     has_all = has_all && replica_files_reach_base(self);
     if (has_all) {

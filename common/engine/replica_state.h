@@ -255,6 +255,8 @@ err_t replica_find_join(const replica_t *self,
 /* One piece of a base into a replica that nothing was done to yet. errs ERR_AGAIN there is more ·
  * ERR_CORRUPT it contradicts itself, its hash or its digest: the replica must be thrown away */
 err_t replica_load_base_piece(replica_t *self, base_reader_t *reader, errbuf_t *errbuf);
+/* Whether all that the base holds is applied. */
+bool replica_covers_base(const replica_t *self, const base_head_t *head);
 /* Keeps what the head of the base in place says. */
 void replica_keep_base(replica_t *self, const base_head_t *head);
 /* The file in place does not verify, or is gone. */

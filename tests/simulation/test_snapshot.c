@@ -85,16 +85,22 @@ static void s_hide(simulated_cluster_t *cluster)
     buffer_done(&payload);
 }
 
-/* A mesh that has written so much that every region has truncated. */
-static simulated_cluster_t *s_truncated(uint64_t *ret_sent)
+/* in retain_bytes  0: nothing is truncated */
+static simulated_cluster_t *s_new(uint64_t seed, uint64_t retain_bytes)
 {
     simulated_cluster_options_t options = {.region_count = 3,
                                            .shard_count = 1,
-                                           .seed = 7,
+                                           .seed = seed,
                                            .segment_size_bytes = S_SEGMENT_SIZE,
-                                           .retain_bytes = S_RETAIN,
+                                           .retain_bytes = retain_bytes,
                                            .with_reconcilers = true};
-    simulated_cluster_t *cluster = simulated_cluster_new(&options);
+    return simulated_cluster_new(&options);
+}
+
+/* A mesh that has written so much that every region has truncated. */
+static simulated_cluster_t *s_truncated(uint64_t *ret_sent)
+{
+    simulated_cluster_t *cluster = s_new(7, S_RETAIN);
     *ret_sent = 0;
     s_hide(cluster);
     s_write_many(cluster, ret_sent, S_REQUESTS);
@@ -244,13 +250,7 @@ static void test_snapshot_serves_nothing_before_hard_negatives_are_there(void **
 static void test_snapshot_is_not_taken_where_logs_reach(void **state)
 {
     (void)state;
-    simulated_cluster_options_t options = {.region_count = 3,
-                                           .shard_count = 1,
-                                           .seed = 8,
-                                           .segment_size_bytes = S_SEGMENT_SIZE,
-                                           .retain_bytes = (uint64_t)100 * S_RETAIN,
-                                           .with_reconcilers = true};
-    simulated_cluster_t *cluster = simulated_cluster_new(&options);
+    simulated_cluster_t *cluster = s_new(8, (uint64_t)100 * S_RETAIN);
     uint64_t sent = 0;
     s_hide(cluster);
     s_write_many(cluster, &sent, S_REQUESTS);
@@ -306,13 +306,7 @@ static void test_snapshot_is_not_taken_where_the_own_base_joins(void **state)
  * at rest again. */
 static simulated_cluster_t *s_set_back(uint16_t region, uint64_t *ret_sent)
 {
-    simulated_cluster_options_t options = {.region_count = 3,
-                                           .shard_count = 1,
-                                           .seed = 9,
-                                           .segment_size_bytes = S_SEGMENT_SIZE,
-                                           .retain_bytes = S_RETAIN,
-                                           .with_reconcilers = true};
-    simulated_cluster_t *cluster = simulated_cluster_new(&options);
+    simulated_cluster_t *cluster = s_new(9, S_RETAIN);
     uint64_t sent = 0;
     s_hide(cluster);
     s_write_many(cluster, &sent, 5);
@@ -533,12 +527,7 @@ static void test_snapshot_stands_in_for_a_base_that_is_gone_at_the_start(void **
 static void test_snapshot_is_not_waited_for_where_a_first_segment_is_missing(void **state)
 {
     (void)state;
-    simulated_cluster_options_t options = {.region_count = 3,
-                                           .shard_count = 1,
-                                           .seed = 11,
-                                           .segment_size_bytes = S_SEGMENT_SIZE,
-                                           .with_reconcilers = true};
-    simulated_cluster_t *cluster = simulated_cluster_new(&options);
+    simulated_cluster_t *cluster = s_new(11, 0);
     uint64_t sent = 0;
     s_hide(cluster);
     s_write_many(cluster, &sent, S_REQUESTS);
@@ -564,13 +553,7 @@ static void test_snapshot_is_not_waited_for_where_a_first_segment_is_missing(voi
 static void test_snapshot_is_not_taken_for_a_base_that_nothing_rests_on(void **state)
 {
     (void)state;
-    simulated_cluster_options_t options = {.region_count = 3,
-                                           .shard_count = 1,
-                                           .seed = 10,
-                                           .segment_size_bytes = S_SEGMENT_SIZE,
-                                           .retain_bytes = S_RETAIN,
-                                           .with_reconcilers = true};
-    simulated_cluster_t *cluster = simulated_cluster_new(&options);
+    simulated_cluster_t *cluster = s_new(10, S_RETAIN);
     uint64_t sent = 0;
     s_hide(cluster);
     while (s_metric(cluster, PROCESS_NODE, 3, "node_bases") == 0) {
