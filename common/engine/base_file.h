@@ -142,14 +142,15 @@ err_t base_of_files(const disk_t *disk,
                     const char *stream_folder,
                     wal_base_t *ret_base,
                     errbuf_t *errbuf);
-/* Where a stream's files may begin by its tenant's base, and where they begin when there are none;
- * zero without a base. errs ERR_CORRUPT, ERR_UNSUPPORTED, ERR_IO of the base */
-err_t base_of_stream(const disk_t *disk,
-                     const char *tenants_folder,
-                     const char *tenant_name,
-                     stream_id_t stream,
-                     wal_beginning_t *ret_beginning,
-                     errbuf_t *errbuf);
+/* Where a stream's files may begin by its tenant's base, and where they begin when there are none.
+ * errs ERR_NOT_FOUND no base, or one that knows nothing of the stream: with event 1 · ERR_CORRUPT,
+ *      ERR_UNSUPPORTED, ERR_IO of the base */
+err_t base_join_of_stream(const disk_t *disk,
+                          const char *tenants_folder,
+                          const char *tenant_name,
+                          stream_id_t stream,
+                          wal_base_t *ret_join,
+                          errbuf_t *errbuf);
 
 /* -- writing ----------------------------------------------------------------------------------- */
 

@@ -342,12 +342,12 @@ err_t base_of_files(const disk_t *disk,
     return err;
 }
 
-err_t base_of_stream(const disk_t *disk,
-                     const char *tenants_folder,
-                     const char *tenant_name,
-                     stream_id_t stream,
-                     wal_beginning_t *ret_beginning,
-                     errbuf_t *errbuf)
+err_t base_join_of_stream(const disk_t *disk,
+                          const char *tenants_folder,
+                          const char *tenant_name,
+                          stream_id_t stream,
+                          wal_base_t *ret_join,
+                          errbuf_t *errbuf)
 {
     wal_path_t path;
     base_head_t head;
@@ -356,12 +356,9 @@ err_t base_of_stream(const disk_t *disk,
         err = base_read_head(disk, path.text, stream.tenant, stream.origin.shard, &head, errbuf);
     }
     if (err == ERR_OK) {
-        ret_beginning->base = base_head_wal_base(&head, stream);
-        ret_beginning->join = base_head_join(&head, stream);
+        *ret_join = base_head_join(&head, stream);
+        err = base_head_wal_base(&head, stream).seq == 0 ? ERR_NOT_FOUND : ERR_OK;
         base_head_done(&head);
-    } else if (err == ERR_NOT_FOUND) {
-        *ret_beginning = (wal_beginning_t){.base = {.seq = 0}};
-        err = ERR_OK;
     }
     return err;
 }

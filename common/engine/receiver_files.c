@@ -71,10 +71,10 @@ static err_t s_find_handover(receiver_engine_t *self, receiver_replica_t *replic
 }
 
 /* Where the stream's files may begin, and where they begin when there are none. Beside a base whose head
- * is damaged: where they do begin. */
-static err_t s_find_base(const receiver_engine_t *self,
+ * is damaged: where they do begin. errs ERR_NOT_FOUND no base says so */
+static err_t s_find_join(const receiver_engine_t *self,
                          const receiver_replica_t *replica,
-                         wal_beginning_t *ret_beginning,
+                         wal_base_t *ret_join,
                          errbuf_t *errbuf)
 {
     wal_path_t path;
@@ -82,19 +82,18 @@ static err_t s_find_base(const receiver_engine_t *self,
         self->env.data_folder, topology_place_name(self->env.topology, self->env.self.region),
         replica->stream.origin.shard, &path, errbuf);
     if (err == ERR_OK) {
-        err = base_of_stream(self->env.disk, path.text, replica->tenant_name, replica->stream,
-                             ret_beginning, errbuf);
+        err = base_join_of_stream(self->env.disk, path.text, replica->tenant_name, replica->stream,
+                                  ret_join, errbuf);
     }
     if (err == ERR_CORRUPT) { /* the node fetches another one: snapshot_load.h */
         err = s_folder(self, replica, &path, errbuf);
         if (err == ERR_OK) {
-            err = base_of_files(self->env.disk, path.text, &ret_beginning->base, errbuf);
+            err = base_of_files(self->env.disk, path.text, ret_join, errbuf);
         }
         if (err == ERR_CORRUPT) { /* then they are damaged, which is dealt with like any damage */
-            ret_beginning->base = (wal_base_t){.seq = 0};
+            *ret_join = (wal_base_t){.seq = 0};
             err = ERR_OK;
         }
-        ret_beginning->join = ret_beginning->base;
     }
     return err;
 }
@@ -110,10 +109,14 @@ static err_t s_recover_file(receiver_engine_t *self,
     CHECK_IMPLIES(replica->stream.origin.region.value == self->env.self.region.value,
                   replica->is_handed);
     wal_path_t folder;
-    wal_beginning_t beginning;
+    wal_base_t join;
     err_t err = s_folder(self, replica, &folder, errbuf);
     if (err == ERR_OK) {
-        err = s_find_base(self, replica, &beginning, errbuf);
+        err = s_find_join(self, replica, &join, errbuf);
+    }
+    if (err == ERR_NOT_FOUND) {
+        join = (wal_base_t){.seq = 0};
+        err = ERR_OK;
     }
     if (err != ERR_OK) {
         return err;
@@ -125,8 +128,7 @@ static err_t s_recover_file(receiver_engine_t *self,
                   .tenant_name = replica->tenant_name,
                   .region_name =
                       topology_place_name(self->env.topology, replica->stream.origin.region),
-                  .base = beginning.base},
-        .join = beginning.join,
+                  .base = join},
         .verify_all = false,
     };
     wal_replica_report_t report;
@@ -389,13 +391,15 @@ void receiver_files_lost(receiver_engine_t *self, const msg_lost_t *lost, now_t 
 
 /* The base may be another one by now: with a later join, where the files may have to begin, or with an
  * earlier one, from which they are needed. */
-static void s_take_beginning(receiver_engine_t *self, receiver_replica_t *replica, now_t now)
+static void s_take_join(receiver_engine_t *self, receiver_replica_t *replica, now_t now)
 {
-    wal_beginning_t beginning;
+    wal_base_t join;
     bool joined = false;
-    err_t err = s_find_base(self, replica, &beginning, &self->fatal_text);
-    if (err == ERR_OK && beginning.base.seq > 0) { /* else there is none, or none that says more */
-        err = wal_replica_rebase(replica->file, &beginning, now, &joined, &self->fatal_text);
+    err_t err = s_find_join(self, replica, &join, &self->fatal_text);
+    if (err == ERR_OK) {
+        err = wal_replica_rebase(replica->file, &join, now, &joined, &self->fatal_text);
+    } else if (err == ERR_NOT_FOUND) {
+        err = ERR_OK; /* what an earlier one said holds on */
     }
     if (err != ERR_OK) {
         wal_replica_close(&replica->file);
@@ -422,7 +426,7 @@ void receiver_files_damaged(receiver_engine_t *self, const msg_damaged_t *damage
     errbuf_t errbuf;
     wal_replica_report_t report;
     char reason[128];
-    s_take_beginning(self, replica, now);
+    s_take_join(self, replica, now);
     if (replica->file == NULL) {
         return;
     }
@@ -452,7 +456,7 @@ static void s_join(receiver_engine_t *self,
                    now_t now)
 {
     if (replica->file != NULL) {
-        s_take_beginning(self, replica, now);
+        s_take_join(self, replica, now);
         return;
     }
     err_t err = s_open_file(self, replica, now, &self->fatal_text);
@@ -466,11 +470,14 @@ static void s_truncate(receiver_engine_t *self,
                        const stream_position_t *floor,
                        uint64_t retain)
 {
-    wal_beginning_t beginning;
+    wal_base_t join;
     size_t count = 0;
-    err_t err = s_find_base(self, replica, &beginning, NULL);
-    if (err == ERR_OK && floor->seq <= beginning.join.seq) {
-        err = wal_replica_truncate(replica->file, &beginning, floor->seq, retain, &count, NULL);
+    err_t err = s_find_join(self, replica, &join, NULL);
+    if (err == ERR_NOT_FOUND || (err == ERR_OK && floor->seq > join.seq)) {
+        return; /* the base that allows it has gone, or is not the one that the node told of */
+    }
+    if (err == ERR_OK) {
+        err = wal_replica_truncate(replica->file, &join, floor->seq, retain, &count, NULL);
     }
     self->truncate_failed_count += err == ERR_OK ? 0 : 1;
     self->truncated_count += count;

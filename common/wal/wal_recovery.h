@@ -24,17 +24,12 @@
 #include "common/wal/wal_files.h"
 #include "common/wal/wal_format.h"
 
-/* Where a stream begins for this replica of it: above a snapshot's position, or zeroed for all. */
+/* Where the files of a stream may begin, and where they begin when there are none: behind an event that
+ * a snapshot holds, or zeroed with event 1. */
 typedef struct {
     uint64_t seq;    /* last event that the files need not hold; 0 none */
     wal_hash_t hash; /* of the batch that ends at seq; zero for none */
 } wal_base_t;
-
-/* Where the files of a stream may begin, and where they begin when there are none. */
-typedef struct {
-    wal_base_t base;
-    wal_base_t join; /* within the base; a segment of the stream begins behind it */
-} wal_beginning_t;
 
 /* Names one stream in one folder. All pointers borrowed during the call. */
 typedef struct {

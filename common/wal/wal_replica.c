@@ -17,7 +17,6 @@ struct wal_replica {
     char tenant_name[NAME_LENGTH_MAX + 1];
     char region_name[NAME_LENGTH_MAX + 1];
     wal_path_t folder;
-    wal_base_t base;
     wal_base_t join;
     bool verify_all;
     wal_quarantine_limits_t quarantine;
@@ -34,7 +33,6 @@ static void s_invariant(const wal_replica_t *replica)
 {
     CHECK(replica->disk != NULL);
     CHECK(replica->folder.text[0] != '\0');
-    CHECK(replica->join.seq <= replica->base.seq);
 }
 
 static wal_place_t s_place(const wal_replica_t *replica)
@@ -45,7 +43,7 @@ static wal_place_t s_place(const wal_replica_t *replica)
         .stream = replica->stream,
         .tenant_name = replica->tenant_name,
         .region_name = replica->region_name,
-        .base = replica->base,
+        .base = replica->join,
     };
 }
 
@@ -149,18 +147,6 @@ static err_t s_open_writer(wal_replica_t *replica, wal_recovery_t *recovery, err
     return err;
 }
 
-/* A stream without a file begins at the join: a log that begins in the middle of a segment of its
- * origin could not be joined to it. */
-static bool s_has_files(const wal_replica_t *replica)
-{
-    wal_segment_list_t files = {NULL, 0, 0};
-    bool has = wal_files_list_segments(replica->disk, replica->folder.text, &files, NULL, NULL) ==
-                   ERR_OK &&
-               files.count > 0;
-    wal_segment_list_done(&files);
-    return has;
-}
-
 /* Unlinks all of them, the oldest first: a crash in between leaves a log that begins later. */
 static err_t s_drop_files(const wal_replica_t *replica, errbuf_t *errbuf)
 {
@@ -185,11 +171,7 @@ static err_t s_drop_files(const wal_replica_t *replica, errbuf_t *errbuf)
  * again. */
 static err_t s_recover_once(wal_replica_t *replica, repair_t *repair, errbuf_t *errbuf)
 {
-    wal_place_t place = s_place(replica);
-    /* A base of the first version names no join: then files may begin anywhere within it. */
-    if (replica->join.seq > 0 || !s_has_files(replica)) {
-        place.base = replica->join;
-    }
+    const wal_place_t place = s_place(replica);
     const wal_recovery_options_t options = {0, replica->verify_all, repair->cut_damage};
     wal_recovery_t recovery;
     err_t err = wal_recovery_scan(&place, &options, &recovery, errbuf);
@@ -251,8 +233,7 @@ err_t wal_replica_open(const wal_replica_options_t *options,
     s_copy_name(replica->tenant_name, place->tenant_name);
     s_copy_name(replica->region_name, place->region_name);
     memcpy(replica->folder.text, place->folder, strlen(place->folder) + 1);
-    replica->base = place->base;
-    replica->join = options->join;
+    replica->join = place->base;
     replica->verify_all = options->verify_all;
     replica->quarantine = options->quarantine;
     replica->no_zero_fill = options->no_zero_fill;
@@ -581,17 +562,13 @@ err_t wal_replica_flush(wal_replica_t *replica, errbuf_t *errbuf)
 
 /* -- another base, truncating ------------------------------------------------------------------ */
 
-err_t wal_replica_rebase(wal_replica_t *replica,
-                         const wal_beginning_t *beginning,
-                         now_t now,
-                         bool *ret_joined,
-                         errbuf_t *errbuf)
+err_t wal_replica_rebase(
+    wal_replica_t *replica, const wal_base_t *join, now_t now, bool *ret_joined, errbuf_t *errbuf)
 {
-    CHECK(replica->writer != NULL && beginning->join.seq <= beginning->base.seq);
+    CHECK(replica->writer != NULL);
     s_invariant(replica);
-    *ret_joined = s_position(replica) < beginning->join.seq;
-    replica->base = beginning->base;
-    replica->join = beginning->join;
+    *ret_joined = s_position(replica) < join->seq;
+    replica->join = *join;
     if (!*ret_joined) {
         return ERR_OK;
     }
@@ -610,20 +587,19 @@ bool wal_replica_can_truncate(const wal_replica_t *replica,
 }
 
 err_t wal_replica_truncate(wal_replica_t *replica,
-                           const wal_beginning_t *beginning,
+                           const wal_base_t *join,
                            uint64_t through_seq,
                            uint64_t keep_bytes,
                            size_t *ret_count,
                            errbuf_t *errbuf)
 {
     s_invariant(replica);
-    CHECK(through_seq <= beginning->join.seq);
+    CHECK(through_seq <= join->seq);
     *ret_count = 0;
     if (!wal_replica_can_truncate(replica, through_seq, keep_bytes)) {
         return ERR_OK;
     }
-    replica->base = beginning->base;
-    replica->join = beginning->join;
+    replica->join = *join;
     return wal_writer_truncate(replica->writer, through_seq, keep_bytes, ret_count, errbuf);
 }
 

@@ -26,7 +26,8 @@
  * behind it, and one whose header does not count, go as they are.
  *
  * Join. Where the stream's log no longer begins with event 1 anywhere, a base holds what is before,
- * and says behind which event a segment begins from which all is needed (wal_replica_options_t). A
+ * and says behind which event a segment begins from which all is needed (place.base). What the base's
+ * state holds beyond that is needed as well: pairs in it may still have to be voided. A
  * copy that has no files begins there; one that ends before it could not be joined to what can
  * still be had: its files go, and it begins there too. Since that is where a segment of the origin
  * begins, all files equal the origin's.
@@ -41,9 +42,9 @@
 typedef struct wal_replica wal_replica_t;
 
 typedef struct {
-    wal_place_t place; /* strings are copied; the disk is borrowed until close */
-    wal_base_t join;   /* within place.base; zeroed: with event 1. A segment begins behind it */
-    bool verify_all;   /* at open every batch of every segment, not of the last one alone */
+    wal_place_t
+        place; /* strings are copied; the disk is borrowed until close. Its base is the join */
+    bool verify_all; /* at open every batch of every segment, not of the last one alone */
     wal_quarantine_limits_t quarantine;
     bool no_zero_fill; /* never make room ahead, see wal_writer.h */
 } wal_replica_options_t;
@@ -129,24 +130,22 @@ err_t wal_replica_set_aside(wal_replica_t *replica,
 
 /* Begins at the join of another base, if what was accepted ends before it: drops all files and what
  * was not flushed.
- * in beginning  durable
+ * in join  of a base that is durable
  * out ret_joined  whether the position is the join's now
  * errs as wal_replica_open; the replica must then be closed */
-err_t wal_replica_rebase(wal_replica_t *replica,
-                         const wal_beginning_t *beginning,
-                         now_t now,
-                         bool *ret_joined,
-                         errbuf_t *errbuf);
+err_t wal_replica_rebase(
+    wal_replica_t *replica, const wal_base_t *join, now_t now, bool *ret_joined, errbuf_t *errbuf);
 
 /* Whether wal_replica_truncate would unlink anything. */
 bool wal_replica_can_truncate(const wal_replica_t *replica,
                               uint64_t through_seq,
                               uint64_t keep_bytes);
 /* As wal_writer_truncate; not while a group is pending (nothing happens then).
- * in beginning    durable: it is what allows the files to begin later, now and after damage
- *    through_seq  within its join */
+ * in join         of a base that is durable: it is what allows the files to begin later, now and after
+ *                 damage
+ *    through_seq  at most the join's */
 err_t wal_replica_truncate(wal_replica_t *replica,
-                           const wal_beginning_t *beginning,
+                           const wal_base_t *join,
                            uint64_t through_seq,
                            uint64_t keep_bytes,
                            size_t *ret_count,

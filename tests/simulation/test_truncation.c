@@ -1,7 +1,9 @@
 /* The suite `truncation`: logs that begin behind what a base holds, over whole lives of a mesh. */
 #include "common/base/store_batch.h"
+#include "common/wal/wal_format.h"
 #include "tests/support/simulated_cluster.h"
 
+#include <inttypes.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -178,6 +180,52 @@ static void test_truncation_with_the_checkpoint_lost_begins_with_the_base(void *
     simulated_cluster_destroy(&cluster);
 }
 
+/* Goal: what a base holds beyond its join is needed in the files as well, and comes again when the copy that
+ * had it was damaged. Method: ap-south's node is down, so nothing becomes stable and the others' bases have
+ * no join; eu-west's copy is one segment of one batch, and its header is damaged: nothing in it proves that
+ * it was ever whole. */
+static void test_truncation_base_without_join_does_not_stand_for_files(void **state)
+{
+    (void)state;
+    enum { S_EVENTS = 4000 };
+    simulated_cluster_options_t options = {.region_count = 3,
+                                           .shard_count = 1,
+                                           .seed = 6,
+                                           .retain_bytes = S_RETAIN,
+                                           .with_reconcilers = true};
+    simulated_cluster_t *cluster = simulated_cluster_new(&options);
+    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, 3));
+    static signal_event_t events[S_EVENTS];
+    for (uint32_t i = 0; i < S_EVENTS; i++) {
+        events[i] = (signal_event_t){
+            .item = {1 + i}, .ts_ns = 1 + i, .weight = 1.0 + i * 0x1.0p-20, .signal = S_VIEW};
+    }
+    simulated_write_t write =
+        simulated_cluster_write_to(cluster, simulated_cluster_leader(cluster, s_shard), events,
+                                   S_EVENTS, (simulated_form_t){ACK_REPLICATED, "loader", 1});
+    assert_int_equal(write.code, CODE_OK);
+    simulated_cluster_run_ms(cluster, 3000);
+    assert_int_equal(s_metric(cluster, s_process(PROCESS_NODE, 2), "node_bases"), 1);
+    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, 2));
+    simulated_cluster_stop(cluster, s_receiver(2));
+    char path[WAL_PATH_SIZE_MAX];
+    (void)snprintf(path, sizeof(path),
+                   "data/eu-west/shard-0/tenants/default-1/us-east-%016" PRIx64
+                   "/00000000000000000001.seg",
+                   write.stream.incarnation);
+    sim_disk_t *disk = simulated_cluster_disk(cluster, (region_id_t){2});
+    assert_int_equal(sim_disk_flip_bit(disk, path, 200), ERR_OK);
+    simulated_cluster_start(cluster, s_receiver(2));
+    assert_int_equal(s_metric(cluster, s_receiver(2), "receiver_incomplete"), 1);
+    simulated_cluster_run_ms(cluster, 5000);
+    assert_int_equal(s_metric(cluster, s_receiver(2), "receiver_incomplete"), 0);
+    const uint8_t *bytes = NULL;
+    uint64_t size = 0;
+    assert_int_equal(sim_disk_peek(disk, path, &bytes, &size), ERR_OK);
+    assert_true(size > S_RETAIN);
+    simulated_cluster_destroy(&cluster);
+}
+
 /* A replica that differs is rebuilt from the base and what lies above it. */
 static void test_truncation_leaves_repair_possible(void **state)
 {
@@ -214,6 +262,7 @@ int main(void)
         cmocka_unit_test(test_truncation_of_a_running_mesh_loses_nothing),
         cmocka_unit_test(test_truncation_is_outlived_by_every_process),
         cmocka_unit_test(test_truncation_with_the_checkpoint_lost_begins_with_the_base),
+        cmocka_unit_test(test_truncation_base_without_join_does_not_stand_for_files),
         cmocka_unit_test(test_truncation_leaves_repair_possible),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -127,15 +127,15 @@ static uint64_t s_first_seq(const s_place_t *place)
 /* Whether the base beside a copy that begins later lets it. */
 static bool s_may_begin(s_truth_t *self, const s_place_t *place, stream_id_t stream, uint64_t seq)
 {
-    wal_beginning_t beginning = {.base = {.seq = 0}};
+    wal_base_t join = {.seq = 0};
     err_t err =
-        base_of_stream(place->disk, place->tenants.text, "default", stream, &beginning, NULL);
-    if (err == ERR_CORRUPT || (err == ERR_OK && seq <= beginning.join.seq + 1)) {
+        base_join_of_stream(place->disk, place->tenants.text, "default", stream, &join, NULL);
+    if (err == ERR_CORRUPT || (err == ERR_OK && seq <= join.seq + 1)) {
         return true; /* by what a damaged one said, or says */
     }
     errbuf_set(self->text,
                "a log begins with event %" PRIu64 ", and its base lets it with %" PRIu64, seq,
-               beginning.join.seq + 1);
+               join.seq + 1);
     return false;
 }
 

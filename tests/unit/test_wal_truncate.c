@@ -183,9 +183,7 @@ static void test_truncate_of_a_replica_outlives_damage_behind_it(void **state)
     wal_base_t base = s_base_at(&bench, WAL_SUPPORT_REPLICA, sealed[3].last_seq);
     uint64_t damaged_seq = sealed[5].first_seq;
     size_t count = 0;
-    assert_int_equal(
-        wal_replica_truncate(replica, &(wal_beginning_t){base, base}, base.seq, 0, &count, NULL),
-        ERR_OK);
+    assert_int_equal(wal_replica_truncate(replica, &base, base.seq, 0, &count, NULL), ERR_OK);
     assert_int_equal(count, 4);
     uint64_t first_seq = s_first_seq(&bench, WAL_SUPPORT_REPLICA);
     wal_replica_report_t report;
@@ -201,14 +199,11 @@ static void test_truncate_of_a_replica_outlives_damage_behind_it(void **state)
 
 /* -- joining ----------------------------------------------------------------------------------- */
 
-static wal_replica_t *s_open_joining(const s_bench_t *bench,
-                                     const wal_base_t *base,
-                                     const wal_base_t *join)
+static wal_replica_t *s_open_joining(const s_bench_t *bench, const wal_base_t *join)
 {
     wal_replica_options_t options = {.place = wal_support_place(bench->disk, WAL_SUPPORT_REPLICA),
-                                     .join = *join,
                                      .no_zero_fill = true};
-    options.place.base = *base;
+    options.place.base = *join;
     wal_replica_t *replica = NULL;
     errbuf_t errbuf;
     assert_int_equal(wal_replica_open(&options, wal_support_now(0), &replica, NULL, &errbuf),
@@ -258,15 +253,14 @@ static void test_truncate_replica_without_files_begins_at_the_join(void **state)
     const wal_segment_t *sealed = NULL;
     assert_true(wal_log_sealed_segments_since(bench.log, 0, &sealed) > 6);
     wal_base_t join = s_base_at(&bench, WAL_SUPPORT_ORIGIN, sealed[2].last_seq);
-    wal_base_t base = s_base_at(&bench, WAL_SUPPORT_ORIGIN, sealed[4].last_seq);
     uint64_t first_seq = sealed[3].first_seq;
-    wal_replica_t *replica = s_open_joining(&bench, &base, &join);
+    wal_replica_t *replica = s_open_joining(&bench, &join);
     assert_int_equal(wal_replica_durable_seq(replica), join.seq);
     wal_hash_t hash = wal_replica_last_hash(replica);
     assert_memory_equal(&hash, &join.hash, sizeof(hash));
     s_ship(&bench, replica, first_seq, sealed[5].last_seq);
     wal_replica_close(&replica);
-    replica = s_open_joining(&bench, &base, &join);
+    replica = s_open_joining(&bench, &join);
     assert_int_equal(wal_replica_durable_seq(replica), sealed[5].last_seq);
     s_ship(&bench, replica, sealed[5].last_seq + 1, last_seq);
     s_check_same_files(&bench, first_seq);
@@ -274,7 +268,7 @@ static void test_truncate_replica_without_files_begins_at_the_join(void **state)
     /* Another history before the join is refused. */
     sim_disk_wipe(bench.sim, WAL_SUPPORT_REPLICA);
     join.hash.bytes[0] ^= 1;
-    replica = s_open_joining(&bench, &base, &join);
+    replica = s_open_joining(&bench, &join);
     buffer_t blocks;
     buffer_init(&blocks);
     wal_support_read_blocks(bench.disk, WAL_SUPPORT_ORIGIN, first_seq, last_seq, &blocks);
@@ -300,23 +294,21 @@ static void test_truncate_replica_that_ends_before_the_join_begins_there(void **
         assert_true(wal_log_sealed_segments_since(bench.log, 0, &sealed) > 6);
         wal_base_t none = {.seq = 0};
         wal_base_t join = s_base_at(&bench, WAL_SUPPORT_ORIGIN, sealed[4].last_seq);
-        wal_replica_t *replica = s_open_joining(&bench, &none, &none);
+        wal_replica_t *replica = s_open_joining(&bench, &none);
         s_ship(&bench, replica, 1, sealed[3].last_seq);
         bool joined = false;
         errbuf_t errbuf;
         wal_base_t held = s_base_at(&bench, WAL_SUPPORT_ORIGIN, sealed[1].last_seq);
-        assert_int_equal(wal_replica_rebase(replica, &(wal_beginning_t){held, held},
-                                            wal_support_now(0), &joined, &errbuf),
+        assert_int_equal(wal_replica_rebase(replica, &held, wal_support_now(0), &joined, &errbuf),
                          ERR_OK);
         assert_false(joined); /* what is held goes on behind that one */
         sim_disk_stop_at(bench.sim, stop);
-        err_t err = wal_replica_rebase(replica, &(wal_beginning_t){join, join}, wal_support_now(0),
-                                       &joined, &errbuf);
+        err_t err = wal_replica_rebase(replica, &join, wal_support_now(0), &joined, &errbuf);
         wal_replica_close(&replica);
         assert_true(err == ERR_OK || stop > 0);
         wal_log_close(&bench.log);
         sim_disk_crash(bench.sim, stop);
-        replica = s_open_joining(&bench, &join, &join);
+        replica = s_open_joining(&bench, &join);
         assert_int_equal(wal_replica_durable_seq(replica), join.seq);
         s_ship(&bench, replica, join.seq + 1, last_seq);
         s_check_same_files(&bench, join.seq + 1);
