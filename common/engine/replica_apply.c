@@ -26,8 +26,12 @@ err_t replica_read_copy(replica_t *self,
     return wal_reader_next_batch(*ret_reader, dedup_position_last_seq(position), ret_batch, errbuf);
 }
 
-/* Takes the signals of an earlier applied copy back; its batch is read from the log once more. */
-static err_t s_void_copy(replica_t *self, const dedup_position_t *loser, errbuf_t *errbuf)
+/* Takes the signals of an earlier applied copy back; its batch is read from the log once more.
+ * in winner  the name of the copy that counts instead */
+static err_t s_void_copy(replica_t *self,
+                         const dedup_position_t *loser,
+                         stream_position_t winner,
+                         errbuf_t *errbuf)
 {
     wal_reader_t *reader = NULL;
     wal_batch_t batch;
@@ -37,8 +41,9 @@ static err_t s_void_copy(replica_t *self, const dedup_position_t *loser, errbuf_
     }
     if (err == ERR_OK) {
         usage_void(&self->usage, loser->stream.origin, batch.payload);
-        err = session_book_void_payload(self->sessions, batch.stream, batch.first_seq,
-                                        batch.payload, errbuf);
+    }
+    if (err == ERR_OK && !dedup_position_has_name(loser, winner)) {
+        err = session_book_void(self->sessions, &batch, errbuf);
     }
     wal_reader_destroy(&reader);
     const replica_stream_t *at = replica_find_stream(self, loser->stream);
@@ -110,12 +115,11 @@ err_t replica_apply_batch(replica_t *self, const wal_batch_t *batch, errbuf_t *e
     ledger_standing_t standing = s_note_pair(self, batch, &voids, &loser, &voided);
     err_t err = home_book_apply_payload(self->home, self->ledger, batch->payload, standing, errbuf);
     if (err == ERR_OK) {
-        err = session_book_apply_payload(
-            self->sessions, batch->stream, batch->first_seq, batch->payload,
-            standing == LEDGER_VOID ? SESSION_VOID : SESSION_COUNTED, errbuf);
+        err = session_book_apply(self->sessions, batch,
+                                 standing == LEDGER_VOID ? SESSION_VOID : SESSION_COUNTED, errbuf);
     }
     if (err == ERR_OK && voids) {
-        err = s_void_copy(self, &loser, errbuf);
+        err = s_void_copy(self, &loser, wal_batch_name(batch), errbuf);
     }
     if (err != ERR_OK) {
         errbuf_prefix(errbuf, "apply events %llu..%llu of %s", (unsigned long long)batch->first_seq,

@@ -15,8 +15,8 @@
  * it stands for, and passes it on to a reissue of itself. So whoever was told of X before was told right.
  *
  * Not needed for a copy of the epoch just before: none lies between, and a leader's copy goes before every
- * island's. Nor for a stable pair: all of its copies are known, and its answer names none. Records of
- * sessions are numbered by stream, so they are left as they are.
+ * island's. Nor for a stable pair: all of its copies are known, and its answer names none. A session's
+ * signal keeps its number, and so the stream that it was numbered in (session_book.h).
  *
  * A replica that has forgotten where X lies, since the pair is stable, voids Z instead of X. The state is
  * the same, for both have the same payload; `from` lets usage tell the same as well. */
@@ -24,7 +24,6 @@
 
 #include "common/base/check.h"
 #include "common/base/mutant.h"
-#include "common/wal/record_session.h"
 
 #include <string.h>
 
@@ -34,17 +33,13 @@ typedef struct {
     dedup_position_t loser;
 } s_pending_t;
 
-bool replica_reissue_is_due(const replica_t *self,
-                            const msg_write_t *write,
-                            const dedup_position_t *position,
-                            now_t now)
+bool replica_reissue_is_due(const replica_t *self, const dedup_position_t *position, now_t now)
 {
     uint64_t epoch = leader_epoch(self->leader);
     bool is_island = position->epoch == 0;
     bool is_old = position->epoch < epoch && epoch - position->epoch > 1;
     return (is_island || is_old) && !MUTANT(NEVER_REISSUE) &&
            leader_stance(self->leader, now.mono_ns) == LEADER_AS_LEADER &&
-           !record_has_session(write->payload) &&
            replica_applied_seq(self, position->stream) >= dedup_position_last_seq(position);
 }
 

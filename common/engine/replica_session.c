@@ -66,8 +66,7 @@ uint32_t replica_session_row(const replica_t *self, slice_t payload)
 
 msg_session_summary_t replica_session_summary(const replica_t *self,
                                               uint32_t row,
-                                              stream_id_t stream,
-                                              uint64_t seq)
+                                              stream_position_t name)
 {
     if (row == 0) {
         return (msg_session_summary_t){.session_seq = 0};
@@ -75,7 +74,8 @@ msg_session_summary_t replica_session_summary(const replica_t *self,
     session_view_t view;
     session_book_view(self->sessions, row, &view);
     return (msg_session_summary_t){
-        .session_seq = seq == 0 ? 0 : session_book_seq_of(self->sessions, row, stream, seq),
+        .session_seq =
+            name.seq == 0 ? 0 : session_book_seq_of(self->sessions, row, name.stream, name.seq),
         .signals = view.signal_count,
         .duration_ms = view.duration_ms,
         .closed = view.is_closed,

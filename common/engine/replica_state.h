@@ -356,11 +356,8 @@ const char *replica_ticket_settle(const replica_t *self,
 
 /* -- replica_reissue.c: a copy that is logged anew --------------------------------------------- */
 
-/* Whether a retry of this write must not be answered with this copy of it: replica_reissue.c. */
-bool replica_reissue_is_due(const replica_t *self,
-                            const msg_write_t *write,
-                            const dedup_position_t *position,
-                            now_t now);
+/* Whether a retry must not be answered with this copy of its request: replica_reissue.c. */
+bool replica_reissue_is_due(const replica_t *self, const dedup_position_t *position, now_t now);
 /* Logs the copy anew; when the group is durable and applied, the other one is voided.
  * out ret_position  the reissue. errs ERR_DISK_FULL, ERR_IO, ERR_CORRUPT, ERR_NOT_FOUND: nothing
  * happened */
@@ -393,12 +390,11 @@ code_t replica_session_admit(replica_t *self,
 void replica_session_logged(replica_t *self, replica_session_t session);
 /* Row of the session that a payload writes; 0: none, or not known. */
 uint32_t replica_session_row(const replica_t *self, slice_t payload);
-/* How the session stands for whoever wrote it as event `seq` of the stream; zero for row 0.
- * in seq  0: not known */
+/* How the session stands for whoever wrote it as the event of this name; zero for row 0.
+ * in name  seq 0: not known */
 msg_session_summary_t replica_session_summary(const replica_t *self,
                                               uint32_t row,
-                                              stream_id_t stream,
-                                              uint64_t seq);
+                                              stream_position_t name);
 void replica_session_read(replica_t *self, const msg_read_t *read, msg_t *msg);
 /* A leader closes sessions that were idle for too long, by records (design idea 1). */
 void replica_session_review(replica_t *self, now_t now);

@@ -59,7 +59,7 @@ static void s_answer(replica_t *self, leader_effect_t *effect)
     };
     if (effect->code == CODE_OK) {
         msg.as.write_reply.session =
-            replica_session_summary(self, ticket->session_row, ticket->stream, ticket->first_seq);
+            replica_session_summary(self, ticket->session_row, ticket->named);
     }
     replica_send_reply(self, ticket->reply_to, &msg);
     replica_ticket_give_back(self, (uint32_t)effect->ticket);
@@ -306,7 +306,7 @@ static bool s_answer_duplicate(replica_t *self,
                                                  .replicas = self->placed,
                                                  .duplicate = true};
         msg.as.write_reply.session = replica_session_summary(
-            self, replica_session_row(self, write->payload), (stream_id_t){0}, 0);
+            self, replica_session_row(self, write->payload), (stream_position_t){.seq = 0});
         replica_send_reply(self, reply_to, &msg);
         return true;
     }
@@ -321,7 +321,7 @@ static bool s_answer_duplicate(replica_t *self,
                              "too many writes wait for confirmations; retry later");
         return true;
     }
-    if (replica_reissue_is_due(self, write, &position, now) &&
+    if (replica_reissue_is_due(self, &position, now) &&
         !s_reissue(self, reply_to, write, now, &position)) {
         return true;
     }

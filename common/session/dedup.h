@@ -76,6 +76,13 @@ static inline stream_position_t dedup_position_name(const dedup_position_t *posi
                                     : (stream_position_t){position->stream, position->first_seq};
 }
 
+/* Whether answers name the copy so. */
+static inline bool dedup_position_has_name(const dedup_position_t *position, stream_position_t name)
+{
+    stream_position_t own = dedup_position_name(position);
+    return own.seq == name.seq && stream_id_equal(own.stream, name.stream);
+}
+
 static inline uint64_t dedup_position_last_seq(const dedup_position_t *position)
 {
     return position->first_seq + position->event_count - 1;

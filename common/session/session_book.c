@@ -318,6 +318,7 @@ typedef struct {
     uint16_t stream;
     uint64_t event_seq;
     session_standing_t standing;
+    bool is_reissue; /* stream and event_seq are those of the copy that it names */
 } s_place_t;
 
 static bool s_apply_signal(session_book_t *self,
@@ -331,7 +332,11 @@ static bool s_apply_signal(session_book_t *self,
         session_seq == 0 ? NULL : &session_require_origin(self, row, place.stream)->tracker;
     bool is_new = tracker != NULL &&
                   (session_tracker_accept(tracker, session_seq) || MUTANT(REPEAT_SESSION_SIGNAL));
-    if (!is_new) {
+    /* The number of a copy that is void, or was taken back, has come; its reissue counts. */
+    bool counts_again = !is_new && tracker != NULL && place.is_reissue &&
+                        place.standing == SESSION_COUNTED &&
+                        s_find_signal(row, place.stream, place.event_seq) == row->signal_count;
+    if (!is_new && !counts_again) {
         self->repeated_count++;
         return false;
     }
@@ -411,30 +416,39 @@ static err_t s_walk(
     return err == ERR_OK ? s_walk_once(self, payload, place, callback, errbuf) : err;
 }
 
-err_t session_book_apply_payload(session_book_t *self,
-                                 stream_id_t stream,
-                                 uint64_t first_seq,
-                                 slice_t payload,
-                                 session_standing_t standing,
-                                 errbuf_t *errbuf)
+/* By the name that answers give the batch. */
+static s_place_t s_place_of(session_book_t *self,
+                            const wal_batch_t *batch,
+                            session_standing_t standing)
 {
-    if (!record_has_session(payload)) {
-        return ERR_OK;
-    }
-    CHECK(stream.tenant.value == self->tenant.value);
-    CHECK(stream.origin.shard.value == self->shard.value);
-    s_place_t place = {session_require_stream(self, stream), first_seq, standing};
-    return s_walk(self, payload, place, s_apply_record, errbuf);
+    CHECK(batch->stream.tenant.value == self->tenant.value);
+    CHECK(batch->stream.origin.shard.value == self->shard.value);
+    stream_position_t name = wal_batch_name(batch);
+    return (s_place_t){.stream = session_require_stream(self, name.stream),
+                       .event_seq = name.seq,
+                       .standing = standing,
+                       .is_reissue = batch->reissue.named.seq != 0};
 }
 
-err_t session_book_void_payload(
-    session_book_t *self, stream_id_t stream, uint64_t first_seq, slice_t payload, errbuf_t *errbuf)
+err_t session_book_apply(session_book_t *self,
+                         const wal_batch_t *batch,
+                         session_standing_t standing,
+                         errbuf_t *errbuf)
 {
-    if (!record_has_session(payload)) {
+    if (!record_has_session(batch->payload)) {
         return ERR_OK;
     }
-    s_place_t place = {session_require_stream(self, stream), first_seq, SESSION_VOID};
-    return s_walk(self, payload, place, s_take_back, errbuf);
+    s_place_t place = s_place_of(self, batch, standing);
+    return s_walk(self, batch->payload, place, s_apply_record, errbuf);
+}
+
+err_t session_book_void(session_book_t *self, const wal_batch_t *batch, errbuf_t *errbuf)
+{
+    if (!record_has_session(batch->payload)) {
+        return ERR_OK;
+    }
+    s_place_t place = s_place_of(self, batch, SESSION_VOID);
+    return s_walk(self, batch->payload, place, s_take_back, errbuf);
 }
 
 /* -- asking ------------------------------------------------------------------------------------ */

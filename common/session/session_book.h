@@ -20,7 +20,10 @@
  * A second copy of a request is void (design idea 5): its session seq counts as come, its signal is
  * not kept, whether it was void on arrival or is taken back later. Starts and closes are never void:
  * of two copies the lower stamp stays, also where the other copy counts for answers, being of the
- * higher epoch (dedup.h).
+ * higher epoch (dedup.h). A reissue (common/engine/replica_reissue.c) is the copy that it names: its
+ * signal stands in that one's stream, under that one's event number and session seq, which is what
+ * the record that it repeats says. It counts when it is applied, whether or not that copy has come, and
+ * is there once, whichever of the two counts.
  *
  * Memory, for ever: 300 bytes per session with one origin, 72 per further origin, 64 per signal (with
  * up to as many again in reserve), agent and meta. One thread. Out of memory is a CHECK. */
@@ -30,6 +33,7 @@
 #include "common/base/seam.h"
 #include "common/base/store_batch.h"
 #include "common/wal/record.h"
+#include "common/wal/wal_format.h"
 
 typedef struct session_book session_book_t;
 
@@ -43,22 +47,16 @@ void session_book_destroy(session_book_t **self_p);
 typedef enum { SESSION_COUNTED = 0, SESSION_VOID = 1 } session_standing_t;
 
 /* All records of sessions in a batch; others are passed over.
- * in stream  of the tenant and shard; batches of one stream in their order
- * in first_seq  event number of the payload's first event; of one payload always the same
+ * in batch  of the tenant and shard, those of one stream in their order. Of it stream, first_seq,
+ *           reissue and payload are looked at
  * errs ERR_CORRUPT, ERR_UNSUPPORTED a malformed record. Nothing was applied then */
-err_t session_book_apply_payload(session_book_t *self,
-                                 stream_id_t stream,
-                                 uint64_t first_seq,
-                                 slice_t payload,
-                                 session_standing_t standing,
-                                 errbuf_t *errbuf);
+err_t session_book_apply(session_book_t *self,
+                         const wal_batch_t *batch,
+                         session_standing_t standing,
+                         errbuf_t *errbuf);
 /* Takes the signals of a batch that was applied as SESSION_COUNTED back, as if it had been
- * SESSION_VOID. errs as above */
-err_t session_book_void_payload(session_book_t *self,
-                                stream_id_t stream,
-                                uint64_t first_seq,
-                                slice_t payload,
-                                errbuf_t *errbuf);
+ * SESSION_VOID. Not where the copy that counts instead has the same name. errs as above */
+err_t session_book_void(session_book_t *self, const wal_batch_t *batch, errbuf_t *errbuf);
 
 /* -- asking ------------------------------------------------------------------------------------ */
 

@@ -144,6 +144,13 @@ static inline uint64_t wal_batch_last_seq(const wal_batch_t *batch)
     return batch->first_seq + batch->event_count - 1;
 }
 
+/* Stream and first seq that answers give: of a reissue those of the copy that it stands for. */
+static inline stream_position_t wal_batch_name(const wal_batch_t *batch)
+{
+    return batch->reissue.named.seq != 0 ? batch->reissue.named
+                                         : (stream_position_t){batch->stream, batch->first_seq};
+}
+
 typedef struct {
     uint64_t first_seq;
     uint64_t last_seq;

@@ -113,10 +113,12 @@ static wal_reader_t *s_reader(const verify_log_t *log,
     return wal_reader_new(&options);
 }
 
-/* Takes an earlier copy back that turned out to be the second one. */
+/* Takes an earlier copy back that turned out to be the second one.
+ * in winner  the name of the copy that counts instead */
 static err_t s_void_copy(verify_state_t *self,
                          const verify_log_t *log,
                          const dedup_position_t *loser,
+                         stream_position_t winner,
                          errbuf_t *errbuf)
 {
     const verify_stream_t *stream = verify_log_find(log, loser->stream);
@@ -129,8 +131,9 @@ static err_t s_void_copy(verify_state_t *self,
     }
     if (err == ERR_OK) {
         usage_void(&self->usage, loser->stream.origin, batch.payload);
-        err = session_book_void_payload(self->sessions, batch.stream, batch.first_seq,
-                                        batch.payload, errbuf);
+    }
+    if (err == ERR_OK && !dedup_position_has_name(loser, winner)) {
+        err = session_book_void(self->sessions, &batch, errbuf);
     }
     if (err == ERR_OK) {
         err = log_count_records(&batch, &self->counts.voided, errbuf);
@@ -166,9 +169,8 @@ static err_t s_apply(verify_state_t *self,
     }
     if (err == ERR_OK) {
         usage_log(&self->usage, batch->stream.origin, batch->payload);
-        err = session_book_apply_payload(
-            self->sessions, batch->stream, batch->first_seq, batch->payload,
-            standing == LEDGER_VOID ? SESSION_VOID : SESSION_COUNTED, errbuf);
+        err = session_book_apply(self->sessions, batch,
+                                 standing == LEDGER_VOID ? SESSION_VOID : SESSION_COUNTED, errbuf);
     }
     if (err == ERR_OK && standing == LEDGER_VOID) {
         node_id_t voided = batch->stream.origin;
@@ -178,7 +180,7 @@ static err_t s_apply(verify_state_t *self,
         usage_void(&self->usage, voided, batch->payload);
     }
     if (err == ERR_OK && again && !conflict.is_loser_new) {
-        err = s_void_copy(self, log, &conflict.loser, errbuf);
+        err = s_void_copy(self, log, &conflict.loser, wal_batch_name(batch), errbuf);
     }
     return err;
 }

@@ -16,6 +16,7 @@ typedef struct {
     char origin[S_ORIGIN_SIZE];
     uint64_t first_seq;
     uint64_t last_seq;
+    uint64_t session_seq; /* of a session's signal; 0: the answer gives none */
 } s_place_t;
 
 void answers_init(answers_t *self)
@@ -58,6 +59,10 @@ static bool s_read_place(slice_t reply, const char *prefix, s_place_t *ret_place
     }
     (void)snprintf(ret_place->origin, sizeof(ret_place->origin), "%.*s", (int)origin.as.bytes.size,
                    (const char *)origin.as.bytes.data);
+    pack_value_t session_seq = s_get(reply, prefix, "session_seq");
+    if (!pack_as_u64(&session_seq, &ret_place->session_seq)) {
+        ret_place->session_seq = 0;
+    }
     return true;
 }
 
@@ -71,14 +76,16 @@ static bool s_take_place(answers_t *self, const s_place_t *place, errbuf_t *ret_
         }
         self->compared_count++;
         if (strcmp(named[i].origin, place->origin) == 0 && named[i].first_seq == place->first_seq &&
-            named[i].last_seq == place->last_seq) {
+            named[i].last_seq == place->last_seq && named[i].session_seq == place->session_seq) {
             return true;
         }
         errbuf_set(ret_text,
                    "shard %" PRIu64 " was answered with two copies: expected %s %" PRIu64
-                   "..%" PRIu64 " as at first, found %s %" PRIu64 "..%" PRIu64,
+                   "..%" PRIu64 " session seq %" PRIu64 " as at first, found %s %" PRIu64
+                   "..%" PRIu64 " session seq %" PRIu64,
                    place->shard, named[i].origin, named[i].first_seq, named[i].last_seq,
-                   place->origin, place->first_seq, place->last_seq);
+                   named[i].session_seq, place->origin, place->first_seq, place->last_seq,
+                   place->session_seq);
         return false;
     }
     buffer_append(&self->named, place, sizeof(*place));

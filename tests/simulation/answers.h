@@ -1,7 +1,8 @@
-/* With which copy each request was answered. A copy is named by origin and seqs; of one (tenant,
- * producer, seq) and shard every answer at `replicated` or above must name the same one, whoever
- * gives it and whenever it arrives, but for sessions and writes for all shards. An answer at `local` may name a copy that is voided later, and
- * one without a place (what every region holds for good) names none. */
+/* With which copy each request was answered. A copy is named by origin and seqs, and a session's signal by
+ * its session seq as well; of one (tenant, producer, seq) and shard every answer at `replicated` or above
+ * must name the same one, whoever gives it and whenever it arrives, but for writes for all shards. An
+ * answer at `local` may name a copy that is voided later, and one without a place (what every region
+ * holds for good) names none. */
 #ifndef TIDAL_TESTS_SIMULATION_ANSWERS_H
 #define TIDAL_TESTS_SIMULATION_ANSWERS_H
 

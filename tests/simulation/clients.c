@@ -745,8 +745,9 @@ static void s_compare_answer(clients_t *self, uint32_t number, slice_t bytes)
 {
     const history_request_t *request = history_request(self->history, number);
     /* Not those for all shards, where copies beside the home shard's are logged as often as they are
-     * sent; nor those of sessions, which are never logged anew (replica_reissue.c). */
-    bool has_one_copy = request->kind == HISTORY_SIGNALS || request->kind == HISTORY_RELATION;
+     * sent. */
+    bool has_one_copy = request->kind == HISTORY_SIGNALS || request->kind == HISTORY_RELATION ||
+                        request->kind == HISTORY_SESSION;
     errbuf_t text;
     if (has_one_copy && request->has_producer &&
         !answers_take(&self->answers, number, bytes, &text)) {

@@ -311,6 +311,87 @@ static void session_idle_is_closed_by_its_leader(void **state)
     simulated_cluster_destroy(&cluster);
 }
 
+/* Another region leads the user's home shard from now on. */
+static void s_promote(simulated_cluster_t *cluster, uint16_t region)
+{
+    shard_id_t shard = simulated_cluster_home_of(cluster, s_user);
+    table_t *next = table_next(simulated_cluster_table(cluster));
+    table_record_t record = *table_find_record(next, TENANT_DEFAULT, shard);
+    errbuf_t errbuf;
+    record.leader.value = region;
+    record.epoch++;
+    record.version++;
+    assert_int_equal(table_set_record(next, TENANT_DEFAULT, shard, &record, &errbuf), ERR_OK);
+    simulated_cluster_use_table(cluster, next);
+}
+
+static simulated_write_t s_signal_until_ok(simulated_cluster_t *cluster,
+                                           const session_id_t *id,
+                                           simulated_form_t form)
+{
+    simulated_write_t write = s_signal(cluster, id, 100, form);
+    for (int tries = 0; write.code != CODE_OK && tries < 50; tries++) {
+        simulated_cluster_run_ms(cluster, 100);
+        write = s_signal(cluster, id, 100, form);
+    }
+    assert_int_equal(write.code, CODE_OK);
+    return write;
+}
+
+/* Goal: a session's signal that two leaders logged, of which a third one answers with the first, keeps
+ * that answer, its number in the session included, when the other copy comes, and under every later
+ * leader; it is in the session once. Method: as test_promotion_answer_from_an_earlier_epoch_stays. */
+static void session_answer_stays_through_two_changes_of_leader(void **state)
+{
+    (void)state;
+    simulated_cluster_t *cluster = s_cluster(3, 1, 0);
+    const process_address_t shipper = {PROCESS_SHIPPER, {2}, {0}};
+    const simulated_form_t local = {ACK_LOCAL, "p", 2};
+    const simulated_form_t replicated = {ACK_REPLICATED, "p", 2};
+    session_id_t id = s_id(9);
+    assert_int_equal(s_home(cluster).region.value, 1);
+    assert_int_equal(s_start(cluster, &id, s_replicated).code, CODE_OK);
+    assert_int_equal(s_signal(cluster, &id, 99, s_replicated).code, CODE_OK);
+    s_assert_converges(cluster);
+    simulated_partition_t *cut =
+        simulated_cluster_inject_partition(cluster, (region_id_t){1}, (region_id_t){2});
+    simulated_cluster_stop(cluster, shipper);
+    simulated_write_t first = s_signal(cluster, &id, 100, local);
+    assert_int_equal(first.code, CODE_OK);
+    assert_int_equal(first.session.session_seq, 2);
+    simulated_partition_t *other =
+        simulated_cluster_inject_partition(cluster, (region_id_t){3}, (region_id_t){2});
+    simulated_cluster_run_ms(cluster, 100);
+    s_promote(cluster, 2);
+    simulated_cluster_run_ms(cluster, 100);
+    simulated_write_t second = s_signal(cluster, &id, 100, local);
+    assert_true(second.code == CODE_OK && !second.duplicate);
+    assert_int_equal(second.session.session_seq, 1);
+    s_promote(cluster, 3);
+    simulated_partition_destroy(&cut);
+    simulated_partition_destroy(&other);
+    simulated_cluster_run_ms(cluster, 100);
+    simulated_write_t named = s_signal_until_ok(cluster, &id, replicated);
+    simulated_cluster_start(cluster, shipper);
+    for (uint16_t leader = 0; leader <= 3; leader++) {
+        assert_true(named.duplicate && stream_id_equal(named.stream, first.stream));
+        assert_int_equal(named.first_seq, first.first_seq);
+        assert_int_equal(named.session.session_seq, 2);
+        s_assert_converges(cluster);
+        for (uint16_t region = 1; region <= 3; region++) {
+            const msg_read_reply_t *reply = s_get(cluster, region, &id);
+            assert_int_equal(reply->as.session.row_count, 2);
+            assert_int_equal(reply->as.session.rows[1].session_seq, 2);
+            assert_true(stream_id_equal(reply->as.session.rows[1].origin, first.stream));
+        }
+        if (leader < 3) {
+            s_promote(cluster, (uint16_t)(leader + 1));
+            named = s_signal_until_ok(cluster, &id, replicated);
+        }
+    }
+    simulated_cluster_destroy(&cluster);
+}
+
 /* A follower that is killed and started again has every session, from its checkpoint and its files.
  */
 static void session_restart_is_exact(void **state)
@@ -419,6 +500,7 @@ int main(void)
         cmocka_unit_test(session_seqno_hwm_rejects_duplicates),
         cmocka_unit_test(session_close_is_summed_up_once),
         cmocka_unit_test(session_idle_is_closed_by_its_leader),
+        cmocka_unit_test(session_answer_stays_through_two_changes_of_leader),
         cmocka_unit_test(session_restart_is_exact),
         cmocka_unit_test(hardneg_monotonicity_hide_wins),
         cmocka_unit_test(hardneg_explicit_unhide_with_higher_hlc),

@@ -29,6 +29,7 @@ typedef struct {
     size_t payload_offset;
     size_t payload_size;
     uint8_t content_hash[WAL_CONTENT_HASH_SIZE];
+    wal_reissue_t reissue;
     wal_hash_t hash;
     bool is_void;
 } s_batch_t;
@@ -79,6 +80,7 @@ static void s_add_batch(s_truth_t *self, const wal_batch_t *batch)
                          .producer_seq = batch->producer_seq,
                          .producer_offset = self->bytes.size,
                          .producer_size = batch->has_producer ? batch->producer.size : 0,
+                         .reissue = batch->reissue,
                          .hash = batch->hash};
     memcpy(added->content_hash, batch->content_hash.bytes, sizeof(added->content_hash));
     buffer_append(&self->bytes, batch->producer.data, added->producer_size);
@@ -415,9 +417,12 @@ static void s_digest(s_truth_t *self,
         err_t err = ledger_apply_payload(ledger, s_payload(self, batch),
                                          batch->is_void ? LEDGER_VOID : LEDGER_COUNTED, &errbuf);
         CHECK(err == ERR_OK);
-        err = session_book_apply_payload(sessions, batch->stream, batch->first_seq,
-                                         s_payload(self, batch),
-                                         batch->is_void ? SESSION_VOID : SESSION_COUNTED, &errbuf);
+        wal_batch_t logged = {.stream = batch->stream,
+                              .first_seq = batch->first_seq,
+                              .reissue = batch->reissue,
+                              .payload = s_payload(self, batch)};
+        err = session_book_apply(sessions, &logged, batch->is_void ? SESSION_VOID : SESSION_COUNTED,
+                                 &errbuf);
         CHECK(err == ERR_OK);
         dedup_position_t position = {.stream = batch->stream,
                                      .first_seq = batch->first_seq,

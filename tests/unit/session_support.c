@@ -68,6 +68,12 @@ session_book_t *session_test_book(void)
     return session_book_new(s_tenant, s_shard);
 }
 
+wal_batch_t session_test_batch(uint16_t region, uint64_t seq, slice_t payload)
+{
+    return (wal_batch_t){
+        .stream = session_test_stream(region), .first_seq = seq, .payload = payload};
+}
+
 static void s_encode(const record_t *record, buffer_t *payload)
 {
     buffer_init(payload);
@@ -82,9 +88,8 @@ void session_test_apply(session_book_t *book,
 {
     buffer_t payload;
     s_encode(record, &payload);
-    assert_int_equal(session_book_apply_payload(book, session_test_stream(region), seq,
-                                                buffer_slice(&payload), standing, NULL),
-                     ERR_OK);
+    wal_batch_t batch = session_test_batch(region, seq, buffer_slice(&payload));
+    assert_int_equal(session_book_apply(book, &batch, standing, NULL), ERR_OK);
     buffer_done(&payload);
 }
 
@@ -92,9 +97,8 @@ void session_test_void(session_book_t *book, uint16_t region, uint64_t seq, cons
 {
     buffer_t payload;
     s_encode(record, &payload);
-    assert_int_equal(session_book_void_payload(book, session_test_stream(region), seq,
-                                               buffer_slice(&payload), NULL),
-                     ERR_OK);
+    wal_batch_t batch = session_test_batch(region, seq, buffer_slice(&payload));
+    assert_int_equal(session_book_void(book, &batch, NULL), ERR_OK);
     buffer_done(&payload);
 }
 

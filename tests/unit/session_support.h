@@ -18,6 +18,8 @@ record_t session_test_signal(uint64_t n, int64_t ms, uint32_t session_seq, uint6
 record_t session_test_close(uint64_t n, int64_t ms, bool is_auto);
 
 session_book_t *session_test_book(void);
+/* Records whose first one is event `seq` of the region's stream. in payload  borrowed */
+wal_batch_t session_test_batch(uint16_t region, uint64_t seq, slice_t payload);
 /* One record as event `seq` of the region's stream. */
 void session_test_apply(session_book_t *book,
                         uint16_t region,
