@@ -118,6 +118,8 @@ enum {
     TOPIC_SIZE_MAX = 32        /* seam.h; ZeroMQ goes wrong at 246 */
 };
 
+/* No stream is that long: a million events a second for two thousand years. */
+#define STREAM_SEQ_MAX (UINT64_C(1) << 56)
 /* A state of this size takes all memory there is; beyond it a length is no length. */
 #define SNAPSHOT_SIZE_MAX (UINT64_C(1) << 40)
 

@@ -764,6 +764,7 @@ static replica_counters_t s_sum(const node_engine_t *self, ledger_totals_t *ret_
         sum.voided += one.voided;
         sum.reissued += one.reissued;
         sum.alerts += one.alerts;
+        sum.confirmed_future += one.confirmed_future;
         sum.new_incarnations += one.new_incarnations;
         sum.bases += one.bases;
         sum.lost_bases += one.lost_bases;
@@ -829,6 +830,7 @@ uint32_t node_engine_metrics(const node_engine_t *self,
         {"node_voided_copies", sum.voided},
         {"node_reissued_requests", sum.reissued},
         {"node_applier_alerts", sum.alerts},
+        {"node_confirmed_future", sum.confirmed_future},
         {"node_new_incarnations", sum.new_incarnations},
         {"node_signals", totals.signals},
         {"node_usage_signals", usage.signals},

@@ -77,16 +77,9 @@ void receiver_engine_judge(receiver_engine_t *self,
     const receiver_replica_t *replica = receiver_files_find(self, stream);
     event->is_own = stream.origin.region.value == self->env.self.region.value &&
                     (replica == NULL || !replica->is_handed);
-    event->is_placed = false;
-    *ret_tenant = NULL;
-    if (table != NULL && stream.origin.shard.value < self->env.topology->shard_count &&
-        stream.incarnation != 0) {
-        *ret_tenant = table_find_tenant(table, stream.tenant);
-        event->is_placed = *ret_tenant != NULL &&
-                           table_is_placed(table, stream.tenant, self->env.self.region) &&
-                           table_is_placed(table, stream.tenant, stream.origin.region) &&
-                           table_is_placed(table, stream.tenant, event->peer);
-    }
+    event->is_placed = table_keeper_places(self->tables, self->env.topology, stream,
+                                           self->env.self.region, event->peer);
+    *ret_tenant = event->is_placed ? table_find_tenant(table, stream.tenant) : NULL;
 }
 
 /* Every row of the core has its replica: rows that it made just now get one. What it admitted is

@@ -187,6 +187,8 @@ typedef struct {
     uint64_t voided;         /* second copies of a request that were taken back */
     uint64_t parked;         /* wait for a token now */
     uint64_t alerts;         /* of the applier */
+    uint64_t
+        confirmed_future; /* confirmations of events that this node never logged: not believed */
     uint64_t new_incarnations;
     uint64_t bases;
     uint64_t lost_bases;         /* now: does not verify, or is gone; another region's is wanted */

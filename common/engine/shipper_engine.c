@@ -38,7 +38,7 @@ struct shipper_engine {
     bool full_list_is_due;
     uint64_t publish_seq;
     uint64_t malformed_count;
-    uint64_t unknown_tenant_count; /* announcements of tenants that the table does not have */
+    uint64_t unknown_tenant_count; /* positions of tenants that the table does not have */
     uint64_t read_failed_count;
     uint64_t send_refused_count;
     uint64_t shipped_bytes;
@@ -421,9 +421,26 @@ static bool s_is_urgent(const msg_receiver_entry_t *entry,
            reached.placed_seq != reached_before.placed_seq;
 }
 
+/* Whether a peer may hold the stream. A generation is the version of the table that brought its tenant
+ * (decision 26), so one beyond the own table's is of a table that is still on its way: what is told of it
+ * is kept, for the peer counts as having told everything. */
+static bool s_is_placed(shipper_engine_t *self, stream_id_t stream, region_id_t peer)
+{
+    if (stream.tenant.value > table_keeper_version(self->tables) && stream.incarnation != 0 &&
+        stream.origin.shard.value < self->env.topology->shard_count) {
+        self->unknown_tenant_count++;
+        return true;
+    }
+    return table_keeper_places(self->tables, self->env.topology, stream, self->env.self.region,
+                               peer);
+}
+
 static void s_on_status(shipper_engine_t *self, const msg_receiver_status_t *status, now_t now)
 {
     shipper_effects_t effects;
+    if (table_keeper_table(self->tables) == NULL) {
+        return; /* it could not be told what is wrong; it comes again */
+    }
     for (uint32_t i = 0; i < status->entry_count; i++) {
         const msg_receiver_entry_t *entry = &status->entries[i];
         msg_confirmed_entry_t before;
@@ -437,11 +454,11 @@ static void s_on_status(shipper_engine_t *self, const msg_receiver_status_t *sta
         event.as.status.epoch = entry->epoch;
         event.as.status.resend = entry->resend;
         event.as.status.wanted = entry->wanted;
+        event.as.status.is_placed = s_is_placed(self, entry->stream, status->from.region);
         memcpy(event.as.status.last_hash, entry->last_hash, sizeof(entry->last_hash));
         shipper_step(self->core, &event, &effects);
-        if (entry->stream.origin.shard.value < SHARD_COUNT_MAX &&
-            s_is_urgent(entry, is_known ? &before : NULL, reached,
-                        s_reached(self, entry->stream))) {
+        if (event.as.status.is_placed && s_is_urgent(entry, is_known ? &before : NULL, reached,
+                                                     s_reached(self, entry->stream))) {
             self->changed_shards |= UINT64_C(1) << entry->stream.origin.shard.value;
         }
     }
@@ -579,6 +596,7 @@ uint32_t shipper_engine_metrics(const shipper_engine_t *self,
                                 msg_metric_t *ret_metrics,
                                 uint32_t metric_count_max)
 {
+    const shipper_counters_t counters = shipper_counters(self->core);
     const struct {
         const char *name;
         uint64_t value;
@@ -589,7 +607,9 @@ uint32_t shipper_engine_metrics(const shipper_engine_t *self,
         {"shipper_send_refused", self->send_refused_count},
         {"shipper_read_failed", self->read_failed_count},
         {"shipper_unknown_tenant", self->unknown_tenant_count},
-        {"shipper_ignored", shipper_ignored_count(self->core)},
+        {"shipper_ignored", counters.ignored},
+        {"shipper_refused", counters.refused},
+        {"shipper_future", counters.future},
         {"shipper_malformed", self->malformed_count},
     };
     uint32_t count = 0;

@@ -78,3 +78,16 @@ uint64_t table_keeper_version(const table_keeper_t *self)
 {
     return self->table == NULL ? 0 : table_version(self->table);
 }
+
+bool table_keeper_places(const table_keeper_t *self,
+                         const topology_t *topology,
+                         stream_id_t stream,
+                         region_id_t here,
+                         region_id_t peer)
+{
+    const table_t *table = table_keeper_table(self);
+    return table != NULL && stream.origin.shard.value < topology->shard_count &&
+           stream.incarnation != 0 && table_is_placed(table, stream.tenant, here) &&
+           table_is_placed(table, stream.tenant, stream.origin.region) &&
+           table_is_placed(table, stream.tenant, peer);
+}

@@ -6,7 +6,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { S_WAIT_CAPACITY_MIN = 16 };
+/* Own streams: one for each life of the node, at most, and what it waits for. */
+enum { S_WAIT_CAPACITY_MIN = 16, S_OWN_STREAM_COUNT_MAX = LEADER_STREAM_COUNT_MAX / 4 };
 static_assert((LEADER_PENDING_COUNT_MAX & (LEADER_PENDING_COUNT_MAX - 1)) == 0,
               "doubling ends at the most");
 
@@ -31,7 +32,7 @@ typedef struct {
 struct leader {
     leader_options_t options;
     uint64_t epoch;
-    uint64_t seen_epoch; /* the highest that a confirmation showed */
+    uint64_t seen_epoch; /* the highest that a region has shown and not taken back */
     region_id_t leader;
     region_set_t in_sync;
     region_set_t full;
@@ -75,6 +76,16 @@ static void s_grow(leader_t *self, uint32_t wait_capacity)
     CHECK(self->waits != NULL && self->effects != NULL);
 }
 
+/* stream_count when it is not known. */
+static uint32_t s_index_of(const leader_t *self, stream_id_t stream)
+{
+    uint32_t index = 0;
+    while (index < self->stream_count && !stream_id_equal(self->streams[index].stream, stream)) {
+        index++;
+    }
+    return index;
+}
+
 leader_t *leader_new(const leader_options_t *options)
 {
     CHECK(options->self_region.value >= 1 && options->self_region.value <= REGION_COUNT_MAX);
@@ -103,10 +114,9 @@ void leader_destroy(leader_t **self_p)
 /* Index of a stream; its row is created when it was not known. */
 static uint32_t s_require_stream(leader_t *self, stream_id_t stream)
 {
-    for (uint32_t i = 0; i < self->stream_count; i++) {
-        if (stream_id_equal(self->streams[i].stream, stream)) {
-            return i;
-        }
+    uint32_t index = s_index_of(self, stream);
+    if (index < self->stream_count) {
+        return index;
     }
     CHECK(self->stream_count < LEADER_STREAM_COUNT_MAX);
     if (self->stream_count == self->stream_capacity) {
@@ -118,14 +128,20 @@ static uint32_t s_require_stream(leader_t *self, stream_id_t stream)
     return self->stream_count++;
 }
 
+/* The same for what others tell; NULL when it would take the room that is kept for own streams. */
+static s_stream_t *s_admit_stream(leader_t *self, stream_id_t stream)
+{
+    uint32_t index = s_index_of(self, stream);
+    if (index == self->stream_count && index >= LEADER_STREAM_COUNT_MAX - S_OWN_STREAM_COUNT_MAX) {
+        return NULL;
+    }
+    return &self->streams[s_require_stream(self, stream)];
+}
+
 static const s_stream_t *s_find_stream(const leader_t *self, stream_id_t stream)
 {
-    for (uint32_t i = 0; i < self->stream_count; i++) {
-        if (stream_id_equal(self->streams[i].stream, stream)) {
-            return &self->streams[i];
-        }
-    }
-    return NULL;
+    uint32_t index = s_index_of(self, stream);
+    return index == self->stream_count ? NULL : &self->streams[index];
 }
 
 static bool s_region_holds(const leader_t *self,
@@ -277,14 +293,28 @@ static void s_on_stream(leader_t *self, const leader_event_t *event)
 /* True when the position moved. */
 static bool s_on_durable(leader_t *self, const leader_event_t *event)
 {
-    uint32_t index = s_require_stream(self, event->as.durable.stream);
-    s_stream_t *row = &self->streams[index];
+    s_stream_t *row = s_admit_stream(self, event->as.durable.stream);
+    if (row == NULL) {
+        return false;
+    }
     /* A replica's file may have lost its end; the own log never does. */
-    CHECK_IMPLIES(self->own != LEADER_STREAM_NONE && index == self->own_index,
+    CHECK_IMPLIES(self->own != LEADER_STREAM_NONE && row == &self->streams[self->own_index],
                   event->as.durable.seq >= row->durable_seq);
     bool moved = row->durable_seq != event->as.durable.seq;
     row->durable_seq = event->as.durable.seq;
     return moved;
+}
+
+/* What a region says now counts: one that has told a wrong epoch takes it back with its next list. */
+static void s_review_seen_epoch(leader_t *self)
+{
+    self->seen_epoch = 0;
+    for (uint32_t i = 0; i < self->stream_count; i++) {
+        for (uint32_t region = 1; region <= REGION_COUNT_MAX; region++) {
+            uint64_t epoch = self->streams[i].confirmed_epoch[region];
+            self->seen_epoch = epoch > self->seen_epoch ? epoch : self->seen_epoch;
+        }
+    }
 }
 
 /* True when the position moved. */
@@ -295,16 +325,18 @@ static bool s_on_confirmed(leader_t *self, const leader_event_t *event)
     if (region == self->options.self_region.value) {
         return false;
     }
-    if (event->as.confirmed.epoch > self->seen_epoch) {
-        self->seen_epoch = event->as.confirmed.epoch;
+    s_stream_t *row = s_admit_stream(self, event->as.confirmed.stream);
+    if (row == NULL) {
+        return false;
     }
-    uint32_t index = s_require_stream(self, event->as.confirmed.stream);
-    s_stream_t *row = &self->streams[index];
-    bool moved = row->confirmed_seq[region] != event->as.confirmed.seq ||
-                 row->confirmed_epoch[region] != event->as.confirmed.epoch;
+    bool epoch_moved = row->confirmed_epoch[region] != event->as.confirmed.epoch;
+    bool moved = epoch_moved || row->confirmed_seq[region] != event->as.confirmed.seq;
     row->confirmed_seq[region] = event->as.confirmed.seq;
     row->confirmed_epoch[region] = event->as.confirmed.epoch;
-    bool is_own = self->own == LEADER_STREAM_ASKING && index == self->own_index;
+    if (epoch_moved) {
+        s_review_seen_epoch(self);
+    }
+    bool is_own = self->own == LEADER_STREAM_ASKING && row == &self->streams[self->own_index];
     if (is_own && (event->as.confirmed.seq > row->durable_seq || event->as.confirmed.differs)) {
         self->own_is_spoiled = !MUTANT(KEEP_INCARNATION);
     }
@@ -314,8 +346,10 @@ static bool s_on_confirmed(leader_t *self, const leader_event_t *event)
 /* True when the position moved. */
 static bool s_on_head(leader_t *self, const leader_event_t *event)
 {
-    uint32_t index = s_require_stream(self, event->as.head.stream);
-    s_stream_t *row = &self->streams[index];
+    s_stream_t *row = s_admit_stream(self, event->as.head.stream);
+    if (row == NULL) {
+        return false;
+    }
     bool moved = row->head_seq != event->as.head.seq;
     row->head_seq = event->as.head.seq;
     return moved;

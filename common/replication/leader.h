@@ -18,8 +18,9 @@
  *
  *   FOLLOWER  the record names another, or nobody
  *   LEADER    the record names this node
- *   REPLACED  the record names this node, but a confirmation showed a newer epoch: somebody else
- *             was named, and the table that says whom has not come yet
+ *   REPLACED  the record names this node, but a region's confirmations show a newer epoch: somebody
+ *             else was named, and the table that says whom has not come yet. What a region shows
+ *             it can take back, for no confirmation under another epoch counts in the meantime
  *   and a FOLLOWER is an island while the tenant accepts islands, the leader's region was not heard
  *   for silent_ns, and this region is a full one: it takes writes for itself (design section 5).
  *
@@ -71,7 +72,8 @@
 typedef struct leader leader_t;
 
 /* Streams of one (tenant, shard), all incarnations: every restart of a leader while a region is
- * silent may begin one, so there is room for as many as a process knows. */
+ * silent may begin one, so there is room for as many as a process knows. Of those that only others
+ * tell of a quarter less is kept; what is told of more changes nothing. */
 enum { LEADER_STREAM_COUNT_MAX = STREAM_COUNT_MAX };
 
 typedef enum { LEADER_FOLLOWER, LEADER_LEADER, LEADER_REPLACED } leader_role_t;

@@ -244,7 +244,7 @@ static s_stream_t *s_admit(receiver_t *self, const receiver_event_t *event)
         self->counters.refused++;
         return NULL;
     }
-    if (event->seq > RECEIVER_SEQ_MAX) {
+    if (event->seq > STREAM_SEQ_MAX) {
         self->counters.future++;
         return NULL;
     }

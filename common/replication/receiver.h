@@ -27,7 +27,7 @@
  *           named (the engine looks the table up: is_placed): tenants that there are not,
  *           generations that are not here, origins that the generation never had
  *           streams of this region's own nodes, unless the node has given them up
- *           heads and requests above RECEIVER_SEQ_MAX: numbers from the future
+ *           heads and requests above STREAM_SEQ_MAX: numbers from the future
  *           streams above STREAM_COUNT_MAX
  *   file    (common/wal/wal_replica.h) blocks that do not verify, are of another stream or of
  *           another history, or begin after the next event: the outcome of an OFFER
@@ -79,9 +79,6 @@ typedef struct {
      * wal_replica.h says. */
     err_t outcome;
 } receiver_event_t;
-
-/* No stream is that long: a million events a second for two thousand years. */
-#define RECEIVER_SEQ_MAX (UINT64_C(1) << 56)
 
 typedef enum {
     RECEIVER_EFFECT_OFFER,      /* hand the blocks to the replica, come back with OFFERED */

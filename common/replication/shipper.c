@@ -23,6 +23,7 @@ typedef struct {
 
 typedef struct {
     stream_id_t stream;
+    bool is_claim; /* other regions have told of it; this one was never said to have any of it */
     uint64_t head_seq;
     region_set_t placed; /* empty: not told, every peer */
     s_peer_stream_t peers[REGION_COUNT_MAX + 1];
@@ -53,7 +54,8 @@ struct shipper {
     bool has_ticked;
     bool was_quiet;  /* the last period was one without full lists */
     uint32_t cursor; /* (stream, peer) pair that is served next */
-    uint64_t ignored_count;
+    shipper_counters_t counters;
+    uint32_t claim_count; /* streams that were never announced here */
     uint32_t stream_count;
     uint32_t stream_capacity;
     s_stream_t *streams;
@@ -64,6 +66,7 @@ struct shipper {
 static void s_invariant(const shipper_t *self)
 {
     CHECK(self->stream_count <= self->stream_capacity);
+    CHECK(self->claim_count <= self->stream_count);
     for (uint16_t region = 1; region <= REGION_COUNT_MAX; region++) {
         const s_peer_t *peer = self->peers[region];
         if (peer != NULL) {
@@ -122,7 +125,7 @@ static s_stream_t *s_require_stream(shipper_t *self, stream_id_t stream)
     uint32_t row = 0;
     bool is_new = false;
     if (stream_index_require(&self->index, stream, &row, &is_new) != ERR_OK) {
-        self->ignored_count++;
+        self->counters.ignored++;
         return NULL;
     }
     if (is_new) {
@@ -166,6 +169,8 @@ static void s_on_announce(shipper_t *self, const shipper_event_t *event)
     if (row == NULL) {
         return;
     }
+    self->claim_count -= row->is_claim ? 1 : 0;
+    row->is_claim = false;
     uint64_t seq = event->as.announce.at.seq;
     if (seq > row->head_seq || (event->as.announce.is_exact && seq < row->head_seq)) {
         row->head_seq = seq;
@@ -175,13 +180,40 @@ static void s_on_announce(shipper_t *self, const shipper_event_t *event)
     }
 }
 
+/* The row of an entry's stream; NULL: not believed, and counted. */
+static s_stream_t *s_admit_status(shipper_t *self, const shipper_event_t *event)
+{
+    if (!event->as.status.is_placed) {
+        self->counters.refused++;
+        return NULL;
+    }
+    if (event->as.status.durable_seq > STREAM_SEQ_MAX) {
+        self->counters.future++;
+        return NULL;
+    }
+    s_stream_t *row = s_find_stream(self, event->as.status.stream);
+    if (row != NULL) {
+        return row;
+    }
+    if (self->claim_count >= SHIPPER_CLAIM_COUNT_MAX) {
+        self->counters.refused++;
+        return NULL;
+    }
+    row = s_require_stream(self, event->as.status.stream);
+    if (row != NULL) {
+        row->is_claim = true;
+        self->claim_count++;
+    }
+    return row;
+}
+
 static void s_on_status(shipper_t *self, const shipper_event_t *event)
 {
     uint16_t region = event->as.status.peer.value;
     s_peer_t *peer = s_find_peer(self, event->as.status.peer);
-    s_stream_t *row = peer == NULL ? NULL : s_require_stream(self, event->as.status.stream);
+    self->counters.ignored += peer == NULL ? 1 : 0;
+    s_stream_t *row = peer == NULL ? NULL : s_admit_status(self, event);
     if (row == NULL) {
-        self->ignored_count += peer == NULL ? 1 : 0;
         return;
     }
     uint32_t index = (uint32_t)(row - self->streams);
@@ -211,7 +243,7 @@ static void s_on_heard(shipper_t *self, const shipper_event_t *event)
 {
     s_peer_t *peer = s_find_peer(self, event->as.heard.peer);
     if (peer == NULL) {
-        self->ignored_count++;
+        self->counters.ignored++;
         return;
     }
     bool restarted = peer->heard && peer->boot != event->as.heard.boot;
@@ -477,7 +509,7 @@ bool shipper_peer_is_reachable(const shipper_t *self,
     return at->listed_all && s_peer_is_reachable(self, at, now_ns);
 }
 
-uint64_t shipper_ignored_count(const shipper_t *self)
+shipper_counters_t shipper_counters(const shipper_t *self)
 {
-    return self->ignored_count;
+    return self->counters;
 }

@@ -13,6 +13,11 @@
  *              when it does not want the stream from here any more
  *   confirmed  set by STATUS (may go back: that region lost its disk)
  *
+ * Not everything that a receiver tells is believed: an entry of a stream that the table does not place
+ * here, at its origin and at the peer, and a position that no stream reaches, change nothing and are
+ * counted. Of streams that this region has nothing of only SHIPPER_CLAIM_COUNT_MAX are kept, so that
+ * claims leave room for the others.
+ *
  * A stream goes to a peer that wants it from here; one of this region also to a peer that has not
  * told of it yet, so that a new stream costs no round trip. What a peer confirms is kept for all
  * streams, whoever ships them.
@@ -61,6 +66,8 @@ typedef struct {
             uint8_t last_hash[MSG_HASH_SIZE];
             bool resend;
             bool wanted; /* from this region */
+            bool
+                is_placed; /* the table has the stream's tenant here, at its origin and at the peer */
         } status;
         struct {
             region_id_t peer;
@@ -96,7 +103,7 @@ typedef struct {
     size_t size_max;
 } shipper_effect_t;
 
-enum { SHIPPER_EFFECT_COUNT_MAX = 64 };
+enum { SHIPPER_EFFECT_COUNT_MAX = 64, SHIPPER_CLAIM_COUNT_MAX = STREAM_COUNT_MAX / 4 };
 
 typedef struct {
     uint32_t count;
@@ -114,7 +121,7 @@ typedef struct {
 shipper_t *shipper_new(const shipper_options_t *options);
 void shipper_destroy(shipper_t **self_p);
 
-/* errs none; an event about an unknown peer is ignored and counted
+/* errs none; what is ignored or refused is counted
  * cost  constant per event, linear in the streams for TICK */
 void shipper_step(shipper_t *self, const shipper_event_t *event, shipper_effects_t *ret_effects);
 
@@ -152,6 +159,12 @@ bool shipper_peer_is_reachable(const shipper_t *self,
                                region_id_t peer,
                                int64_t now_ns,
                                int64_t *ret_silent_ns);
-uint64_t shipper_ignored_count(const shipper_t *self);
+
+typedef struct {
+    uint64_t ignored; /* events about unknown peers; streams beyond STREAM_COUNT_MAX */
+    uint64_t refused; /* entries of streams that are not placed, or one claim too many */
+    uint64_t future;  /* entries with a position above STREAM_SEQ_MAX */
+} shipper_counters_t;
+shipper_counters_t shipper_counters(const shipper_t *self);
 
 #endif

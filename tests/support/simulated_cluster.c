@@ -789,6 +789,15 @@ simulated_cluster_t *simulated_cluster_new(const simulated_cluster_options_t *op
     return self;
 }
 
+void simulated_cluster_hand(simulated_cluster_t *self, process_address_t process, const msg_t *msg)
+{
+    buffer_t bytes;
+    buffer_init(&bytes);
+    msg_encode(msg, &bytes);
+    s_on_message(simulated_process_find(self, process), 0, bytes.data, bytes.size);
+    buffer_done(&bytes);
+}
+
 void simulated_cluster_tell_clock(simulated_cluster_t *self, node_id_t node, uint32_t ahead_ms)
 {
     self->clock = (msg_clock_t){node, ahead_ms};

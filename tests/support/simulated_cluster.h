@@ -166,6 +166,9 @@ void simulated_cluster_corrupt_next_blocks(simulated_cluster_t *self, region_id_
 /* Flips one bit of the next piece of a snapshot on its way to a region. */
 void simulated_cluster_corrupt_next_piece(simulated_cluster_t *self, region_id_t to, uint64_t bit);
 
+/* Hands a message to a process, as if a peer had sent it. */
+void simulated_cluster_hand(simulated_cluster_t *self, process_address_t process, const msg_t *msg);
+
 /* What the control plane tells of a node's clock from now on; 0: it is right. */
 void simulated_cluster_tell_clock(simulated_cluster_t *self, node_id_t node, uint32_t ahead_ms);
 

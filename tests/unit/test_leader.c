@@ -524,6 +524,48 @@ static void test_leader_newer_epoch_in_a_confirmation_replaces_it(void **state)
     leader_destroy(&leader);
 }
 
+/* What a region has shown it can take back: a wrong epoch does not end a leader for good, while one that
+ * another region shows stands. */
+static void test_leader_wrong_epoch_can_be_taken_back(void **state)
+{
+    (void)state;
+    leader_t *leader = s_leading();
+    const char *reason = NULL;
+    (void)s_confirm(leader, S_EU, 0, UINT64_MAX);
+    (void)s_confirm(leader, S_AP, 0, 5);
+    assert_int_equal(leader_role(leader), LEADER_REPLACED);
+    (void)s_confirm(leader, S_EU, 0, 4);
+    assert_int_equal(leader_role(leader), LEADER_REPLACED);
+    (void)s_confirm(leader, S_AP, 0, 4);
+    assert_int_equal(leader_role(leader), LEADER_LEADER);
+    assert_int_equal(leader_admit(leader, ACK_LOCAL, 0, &reason), CODE_OK);
+    leader_destroy(&leader);
+}
+
+/* More streams than there is room for, told by others, change nothing of what this node has itself. */
+static void test_leader_has_room_for_its_own_streams(void **state)
+{
+    (void)state;
+    leader_t *leader = s_leading();
+    const region_id_t eu = {S_EU};
+    leader_event_t event = {.kind = LEADER_EVENT_CONFIRMED};
+    event.as.confirmed.region = eu;
+    event.as.confirmed.seq = 1;
+    event.as.confirmed.epoch = 4;
+    for (uint32_t i = 0; i < 2 * LEADER_STREAM_COUNT_MAX; i++) {
+        event.as.confirmed.stream = s_stream(100000 + i);
+        (void)s_step(leader, event);
+    }
+    assert_int_equal(leader_confirmed_seq(leader, s_stream(100000), eu), 1);
+    assert_int_equal(leader_confirmed_seq(leader, event.as.confirmed.stream, eu), 0);
+    leader_event_t begun = {.kind = LEADER_EVENT_STREAM};
+    begun.as.stream.stream = s_stream(7777);
+    begun.as.stream.is_new = true;
+    (void)s_step(leader, begun);
+    assert_int_equal(leader_stream(leader), LEADER_STREAM_SETTLED);
+    leader_destroy(&leader);
+}
+
 /* A retry at the new leader of what lies in another region's stream: that region holds its own
  * stream as far as its shipper tells, whatever epoch it knows; the others must confirm. */
 static void test_leader_origin_holds_its_own_stream(void **state)
@@ -686,6 +728,8 @@ int main(void)
         cmocka_unit_test(test_leader_without_a_record_does_not_settle),
         cmocka_unit_test(test_leader_demoted_answers_only_what_the_new_record_proves),
         cmocka_unit_test(test_leader_newer_epoch_in_a_confirmation_replaces_it),
+        cmocka_unit_test(test_leader_wrong_epoch_can_be_taken_back),
+        cmocka_unit_test(test_leader_has_room_for_its_own_streams),
         cmocka_unit_test(test_leader_origin_holds_its_own_stream),
         cmocka_unit_test(test_leader_heads_of_unknown_streams_are_kept),
         cmocka_unit_test(test_leader_island_begins_and_ends_with_the_leaders_silence),

@@ -382,14 +382,14 @@ static void test_receiver_numbers_from_the_future_change_nothing(void **state)
     const receiver_event_kind_t kinds[] = {RECEIVER_EVENT_HEADS, RECEIVER_EVENT_BLOCKS,
                                            RECEIVER_EVENT_FETCH};
     for (size_t i = 0; i < 3; i++) {
-        receiver_effects_t effects = s_step(s_event(kinds[i], 3, RECEIVER_SEQ_MAX + 1), 10);
+        receiver_effects_t effects = s_step(s_event(kinds[i], 3, STREAM_SEQ_MAX + 1), 10);
         assert_int_equal(receiver_counters(s_receiver).future, i + 1);
         assert_int_equal(effects.count, i == 1 ? 1 : 0);
         assert_int_equal(receiver_row(s_receiver, 0)->head_seq, 9);
     }
     s_assert_trace("0:2");
-    (void)s_step(s_event(RECEIVER_EVENT_HEADS, 3, RECEIVER_SEQ_MAX), 20);
-    assert_true(receiver_row(s_receiver, 0)->head_seq == RECEIVER_SEQ_MAX);
+    (void)s_step(s_event(RECEIVER_EVENT_HEADS, 3, STREAM_SEQ_MAX), 20);
+    assert_true(receiver_row(s_receiver, 0)->head_seq == STREAM_SEQ_MAX);
     assert_int_equal(receiver_counters(s_receiver).future, 3);
 }
 

@@ -63,6 +63,7 @@ static void s_status(shipper_t *shipper, uint16_t peer, uint64_t seq, bool resen
     event.as.status.epoch = 1;
     event.as.status.resend = resend;
     event.as.status.wanted = true;
+    event.as.status.is_placed = true;
     (void)s_step(shipper, event);
 }
 
@@ -127,6 +128,7 @@ static void s_told(shipper_t *shipper, uint16_t peer, stream_id_t stream, uint64
     event.as.status.stream = stream;
     event.as.status.durable_seq = seq;
     event.as.status.wanted = wanted;
+    event.as.status.is_placed = true;
     (void)s_step(shipper, event);
 }
 
@@ -394,8 +396,58 @@ static void test_shipper_unknown_peer_is_ignored_and_counted(void **state)
     shipper_t *shipper = s_new();
     s_status(shipper, 9, 4, false, 0);
     s_heard(shipper, 9, 1, 100, 0);
-    assert_int_equal(shipper_ignored_count(shipper), 2);
+    assert_int_equal(shipper_counters(shipper).ignored, 2);
     assert_int_equal(shipper_stream_count(shipper), 0);
+    shipper_destroy(&shipper);
+}
+
+/* What cannot be so changes nothing and is counted: a stream that is placed elsewhere, a position that no
+ * stream reaches. */
+static void test_shipper_impossible_status_changes_nothing(void **state)
+{
+    (void)state;
+    shipper_t *shipper = s_new();
+    s_announce(shipper, s_stream(1, 0), 9);
+    s_status(shipper, 2, 4, false, 0);
+    shipper_event_t event = {.kind = SHIPPER_EVENT_STATUS};
+    event.as.status.peer = (region_id_t){2};
+    event.as.status.stream = s_stream(1, 0);
+    event.as.status.durable_seq = 8;
+    (void)s_step(shipper, event);
+    event.as.status.stream = s_stream(3, 0);
+    (void)s_step(shipper, event);
+    assert_int_equal(shipper_counters(shipper).refused, 2);
+    s_status(shipper, 2, STREAM_SEQ_MAX + 1, false, 0);
+    assert_int_equal(shipper_counters(shipper).future, 1);
+    msg_confirmed_entry_t entry;
+    assert_true(shipper_find_confirmed(shipper, s_stream(1, 0), (region_id_t){2}, &entry));
+    assert_int_equal(entry.seq, 4);
+    assert_int_equal(shipper_stream_count(shipper), 1);
+    s_status(shipper, 2, STREAM_SEQ_MAX, false, 0);
+    assert_int_equal(shipper_counters(shipper).future, 1);
+    shipper_destroy(&shipper);
+}
+
+/* Streams that other regions claim and this one has nothing of leave room for those that it has. */
+static void test_shipper_claims_leave_room(void **state)
+{
+    (void)state;
+    shipper_t *shipper = s_new();
+    for (uint32_t i = 0; i < SHIPPER_CLAIM_COUNT_MAX + 5; i++) {
+        stream_id_t stream = s_stream(1, 0);
+        stream.incarnation += 1000 + i;
+        s_told(shipper, 2, stream, 1, false);
+    }
+    assert_int_equal(shipper_stream_count(shipper), SHIPPER_CLAIM_COUNT_MAX);
+    assert_int_equal(shipper_counters(shipper).refused, 5);
+    /* One of them comes to be known here, and makes room for another claim. */
+    stream_id_t stream = s_stream(1, 0);
+    stream.incarnation += 1000;
+    s_announce(shipper, stream, 1);
+    stream.incarnation += SHIPPER_CLAIM_COUNT_MAX;
+    s_told(shipper, 2, stream, 1, false);
+    assert_int_equal(shipper_stream_count(shipper), SHIPPER_CLAIM_COUNT_MAX + 1);
+    assert_int_equal(shipper_counters(shipper).refused, 5);
     shipper_destroy(&shipper);
 }
 
@@ -435,6 +487,8 @@ int main(void)
         cmocka_unit_test(test_shipper_confirmed_keeps_seq_and_epoch),
         cmocka_unit_test(test_shipper_confirmed_by_all_of_a_set),
         cmocka_unit_test(test_shipper_unknown_peer_is_ignored_and_counted),
+        cmocka_unit_test(test_shipper_impossible_status_changes_nothing),
+        cmocka_unit_test(test_shipper_claims_leave_room),
         cmocka_unit_test(test_shipper_ships_where_the_tenant_is_placed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
