@@ -269,8 +269,8 @@ static msg_write_t s_message(const gateway_request_t *request, uint32_t index, n
 {
     const gateway_part_t *part = &request->parts[index];
     /* The others log the home copy again, whatever became of the pair there (design section 5). */
-    bool has_pair =
-        request->write.has_producer && (!request->write.is_for_all || index == request->write.home);
+    bool is_first = !request->write.is_for_all || index == request->write.home;
+    bool has_pair = request->write.has_producer && is_first;
     msg_write_t write = {
         .request_id = gateway_request_id(request, index),
         .tenant = request->tenant,
@@ -281,7 +281,8 @@ static msg_write_t s_message(const gateway_request_t *request, uint32_t index, n
         .producer = has_pair ? request->write.producer : slice_make(NULL, 0),
         .producer_seq = has_pair ? request->write.seq : 0,
         .hlc = request->write.hlc,
-        .hlc_is_explicit = request->write.is_explicit,
+        /* Once it is logged at home it is not for another leader's clock to refuse. */
+        .hlc_is_explicit = request->write.is_explicit && is_first,
         .token = part->token,
         .event_count = part->event_count,
         .payload = slice_make(request->payload.data + part->payload.offset, part->payload.size),

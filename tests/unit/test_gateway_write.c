@@ -549,6 +549,33 @@ static void test_gateway_mute_is_written_at_home_first(void **state)
     gateway_test_destroy(&test);
 }
 
+/* Goal: an explicit stamp is held against one leader's clock, the home shard's: what that one has logged no
+ * other may refuse for its time. */
+static void test_gateway_mute_with_explicit_hlc_is_judged_at_home_alone(void **state)
+{
+    (void)state;
+    gateway_test_t *test = gateway_test_new(3, 5);
+    pack_writer_t *writer = gateway_test_request(test, "mute");
+    pack_put_u64(writer, "user", gateway_test_entity(test, 2, 0));
+    pack_put_u64(writer, "creator", 9);
+    pack_key(writer, "hlc");
+    pack_write_array(writer, 3);
+    pack_write_u64(writer, 1234);
+    pack_write_u64(writer, 5);
+    pack_write_u64(writer, 6);
+    uint64_t handle = gateway_test_ask(test);
+    for (uint32_t i = 0; i < 5; i++) {
+        msg_t msg;
+        node_id_t to = gateway_test_take(test, &msg);
+        assert_int_equal(msg.as.write.hlc_is_explicit, i == 0);
+        assert_int_equal(msg.as.write.hlc.wall_ns, 1234);
+        msg_t answer = gateway_test_write_ok(test, to, &msg.as.write);
+        gateway_test_answer(test, to, &answer);
+    }
+    gateway_test_expect_code(test, handle, CODE_OK);
+    gateway_test_destroy(&test);
+}
+
 /* Goal: once all shards hold it at `replicated`, the home shard's leader hears so, once, with the
  * stamp of the home copy; nobody waits for its answer. Of a write at `local` it hears nothing. */
 static void test_gateway_mute_that_all_hold_is_told_to_its_home(void **state)
@@ -768,6 +795,7 @@ int main(void)
         cmocka_unit_test(test_gateway_register_write_is_stamped_after_what_its_token_saw),
         cmocka_unit_test(test_gateway_explicit_hlc_is_passed_on),
         cmocka_unit_test(test_gateway_mute_is_written_at_home_first),
+        cmocka_unit_test(test_gateway_mute_with_explicit_hlc_is_judged_at_home_alone),
         cmocka_unit_test(test_gateway_mute_that_all_hold_is_told_to_its_home),
         cmocka_unit_test(test_gateway_mute_without_its_home_is_unavailable),
         cmocka_unit_test(test_gateway_put_user_with_a_failing_shard_is_partial),
