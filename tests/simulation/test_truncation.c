@@ -40,7 +40,7 @@ static process_address_t s_receiver(uint16_t region)
 }
 
 /* Requests with a producer, so that pairs and their positions are part of it. */
-static void s_write(simulated_cluster_t *cluster, uint64_t *sent)
+static void s_write_at(simulated_cluster_t *cluster, ack_level_t level, uint64_t *sent)
 {
     signal_event_t events[S_REQUEST_SIZE];
     for (uint32_t i = 0; i < S_REQUEST_SIZE; i++) {
@@ -50,15 +50,26 @@ static void s_write(simulated_cluster_t *cluster, uint64_t *sent)
                                      .signal = S_VIEW};
     }
     *sent += 1;
-    simulated_write_t write = simulated_cluster_write_to(
-        cluster, simulated_cluster_leader(cluster, s_shard), events, S_REQUEST_SIZE,
-        (simulated_form_t){ACK_REPLICATED, "loader", *sent});
+    simulated_write_t write =
+        simulated_cluster_write_to(cluster, simulated_cluster_leader(cluster, s_shard), events,
+                                   S_REQUEST_SIZE, (simulated_form_t){level, "loader", *sent});
     assert_int_equal(write.code, CODE_OK);
+}
+
+static void s_write(simulated_cluster_t *cluster, uint64_t *sent)
+{
+    s_write_at(cluster, ACK_REPLICATED, sent);
 }
 
 static uint64_t s_metric(simulated_cluster_t *cluster, process_address_t process, const char *name)
 {
     return simulated_cluster_metric(cluster, process, name);
+}
+
+/* What the leader's disk holds, most of it the log. */
+static uint64_t s_log_bytes(const simulated_cluster_t *cluster)
+{
+    return sim_disk_used_bytes(simulated_cluster_disk(cluster, (region_id_t){1}));
 }
 
 /* A mesh that has written so much that every region has truncated. */
@@ -226,6 +237,51 @@ static void test_truncation_base_without_join_does_not_stand_for_files(void **st
     simulated_cluster_destroy(&cluster);
 }
 
+/* Goal: a region that was away while many times retain_bytes were logged catches up exactly, from logs that
+ * waited for it, and truncation goes on. Method: the whole region is down; what is logged is `local`. */
+static void test_truncation_waits_for_a_region_that_is_away(void **state)
+{
+    (void)state;
+    enum { S_AWAY = 500 };
+    uint64_t sent = 0;
+    simulated_cluster_t *cluster = s_truncated(&sent);
+    const process_address_t away[] = {s_process(PROCESS_NODE, 3),
+                                      {PROCESS_SHIPPER, {3}, {0}},
+                                      s_receiver(3),
+                                      {PROCESS_RECONCILER, {3}, {0}}};
+    for (int i = 0; i < 4; i++) {
+        simulated_cluster_stop(cluster, away[i]);
+    }
+    uint64_t logged = s_log_bytes(cluster);
+    uint64_t before = 0;
+    for (int i = 0; i < S_AWAY; i++) {
+        s_write_at(cluster, ACK_LOCAL, &sent);
+        if (i == S_AWAY / 2) { /* what the region still had applied before it went may go */
+            simulated_cluster_run_ms(cluster, 10000);
+            before = s_metric(cluster, s_process(PROCESS_NODE, 1), "node_truncated_segments");
+        }
+    }
+    simulated_cluster_run_ms(cluster, 10000);
+    assert_true(s_log_bytes(cluster) > logged + 10 * S_RETAIN);
+    assert_int_equal(s_metric(cluster, s_process(PROCESS_NODE, 1), "node_truncated_segments"),
+                     before);
+    for (int i = 0; i < 4; i++) {
+        simulated_cluster_start(cluster, away[i]);
+    }
+    s_assert_all_there(cluster, sent);
+    assert_int_equal(s_metric(cluster, s_process(PROCESS_NODE, 3), "node_snapshots_taken"), 0);
+    simulated_cluster_run_ms(cluster, 2000); /* until its receiver has told all to every shipper */
+    for (int i = 0; i < S_REQUESTS; i++) {
+        s_write(cluster, &sent);
+        simulated_cluster_run_ms(cluster, 50);
+    }
+    simulated_cluster_run_ms(cluster, 5000);
+    assert_true(s_metric(cluster, s_process(PROCESS_NODE, 1), "node_truncated_segments") > before);
+    assert_true(s_log_bytes(cluster) < logged + 3 * S_RETAIN);
+    s_assert_all_there(cluster, sent);
+    simulated_cluster_destroy(&cluster);
+}
+
 /* A replica that differs is rebuilt from the base and what lies above it. */
 static void test_truncation_leaves_repair_possible(void **state)
 {
@@ -263,6 +319,7 @@ int main(void)
         cmocka_unit_test(test_truncation_is_outlived_by_every_process),
         cmocka_unit_test(test_truncation_with_the_checkpoint_lost_begins_with_the_base),
         cmocka_unit_test(test_truncation_base_without_join_does_not_stand_for_files),
+        cmocka_unit_test(test_truncation_waits_for_a_region_that_is_away),
         cmocka_unit_test(test_truncation_leaves_repair_possible),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
