@@ -655,6 +655,15 @@ int64_t node_engine_deadline_ns(const node_engine_t *self)
 
 /* -- output ------------------------------------------------------------------------------------ */
 
+bool node_engine_stop(node_engine_t *self)
+{
+    bool is_done = true;
+    for (uint32_t i = 0; i < self->replica_count; i++) {
+        is_done = replica_stop(self->replicas[i]) && is_done;
+    }
+    return is_done;
+}
+
 bool node_engine_is_ready(const node_engine_t *self, const char **ret_reason)
 {
     *ret_reason = "";

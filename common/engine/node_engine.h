@@ -40,6 +40,9 @@ err_t node_engine_turn_end(node_engine_t *self, now_t now, errbuf_t *errbuf);
 err_t node_engine_tick(node_engine_t *self, now_t now, errbuf_t *errbuf);
 int64_t node_engine_deadline_ns(const node_engine_t *self);
 
+/* From now on nothing is taken in: requests are refused so that they are repeated elsewhere. Returns
+ * whether all that was logged here is answered; asked again after each turn until then. */
+bool node_engine_stop(node_engine_t *self);
 bool node_engine_is_ready(const node_engine_t *self, const char **ret_reason);
 uint64_t node_engine_table_version(const node_engine_t *self);
 /* States of the tenants, for the heartbeat; live until the next call. Returns how many. The digest

@@ -428,10 +428,18 @@ static bool s_has_damage(const replica_t *self)
     return false;
 }
 
+bool replica_stop(replica_t *self)
+{
+    self->is_stopping = true;
+    return leader_waiting_count(self->leader) == 0 && self->gathered.count == 0;
+}
+
 bool replica_is_ready(replica_t *self, const char **ret_reason)
 {
     *ret_reason = "";
-    if (!self->is_recovered) {
+    if (self->is_stopping) {
+        *ret_reason = "the node is stopping";
+    } else if (!self->is_recovered) {
         *ret_reason = "the log is being recovered";
     } else if (self->placed.bits == 0) {
         *ret_reason = "no routing table yet: the control plane has not been heard";

@@ -104,6 +104,9 @@ bool replica_is_joining(const replica_t *self);
 err_t replica_recover(replica_t *self, now_t now, errbuf_t *errbuf);
 /* The routing table as the node knows it now. */
 void replica_take_table(replica_t *self, const table_t *table, now_t now);
+/* Takes nothing in any more: it is not ready, and what gathers is refused. Returns whether nothing
+ * waits for confirmations, so that it may be called again until then. */
+bool replica_stop(replica_t *self);
 /* Whether it answers reads and takes writes; the reason lives until the next call. */
 bool replica_is_ready(replica_t *self, const char **ret_reason);
 

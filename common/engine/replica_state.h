@@ -145,6 +145,7 @@ struct replica {
     bool has_goals;  /* some stream has a goal that was not seen to be reached */
     bool log_is_new; /* drawn in this life and still empty */
     bool is_recovered;
+    bool is_stopping;
     bool is_marked; /* the mark for the epoch that this node leads was set: see take_table */
     bool was_ready; /* in this life */
     bool has_heard_receiver; /* its full list, or there is none to hear */

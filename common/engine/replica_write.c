@@ -21,6 +21,9 @@ void replica_send_reply(replica_t *self, uint64_t reply_to, const msg_t *msg)
     net->forget(net->context, reply_to);
 }
 
+/* No sooner than the node has ended: what comes just then is lost with the connection. */
+enum { S_STOPPING_RETRY_MS = 300 };
+
 void replica_refuse_write(
     replica_t *self, uint64_t reply_to, uint64_t request_id, code_t code, const char *message)
 {
@@ -31,6 +34,7 @@ void replica_refuse_write(
         .code = code,
         .message = slice_make(message, strlen(message)),
         .leader = leader_region(self->leader),
+        .retry_after_ms = self->is_stopping ? S_STOPPING_RETRY_MS : 0,
     };
     replica_send_reply(self, reply_to, &msg);
 }

@@ -269,6 +269,11 @@ err_t env_net_open(const env_net_options_t *options, env_net_t **ret_net, errbuf
     return ERR_OK;
 }
 
+void env_net_stop_listening(env_net_t *self)
+{
+    env_router_close(&self->router);
+}
+
 void env_net_close(env_net_t **self_p)
 {
     CHECK(self_p != NULL);

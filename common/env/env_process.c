@@ -454,6 +454,8 @@ static err_t s_open(env_process_t *self, errbuf_t *errbuf)
 static void s_close(env_process_t *self)
 {
     if (self->is_open) {
+        env_net_stop_listening(
+            self->net); /* closing may take a while, in which requests would be lost */
         self->service->close(self->context);
     }
     env_net_close(&self->net);

@@ -9,8 +9,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-/* Version of what the checkpoint's pairs mean: common/engine/replica_checkpoint.c. */
-enum { S_CONTENT_VERSION = 4 };
+enum {
+    S_CONTENT_VERSION = 4, /* of what the checkpoint's pairs mean: replica_checkpoint.c */
+    S_DRAIN_MS = 500,      /* for confirmations of what was logged; other processes may be gone */
+    S_QUIET_MS = 20 /* without a request: none is on its way, to end as maybe, when the node ends */
+};
 
 typedef struct {
     env_process_t *process;
@@ -19,6 +22,9 @@ typedef struct {
     store_t store;
     env_source_t *store_source;
     node_engine_t *engine;
+    int64_t stop_ns;    /* since when it stops; 0: it does not */
+    bool is_answered;   /* while it stops: nothing waits any more */
+    int64_t request_ns; /* when the last request came */
 } s_shell_t;
 
 /* The checkpoint's commit is done; the end of the turn looks at it. */
@@ -115,6 +121,7 @@ static err_t s_open(env_process_t *process, void **ret_context, errbuf_t *errbuf
 static void s_on_request(void *context, uint64_t reply_to, slice_t body, now_t now)
 {
     s_shell_t *self = context;
+    self->request_ns = now.mono_ns;
     node_engine_message(self->engine, reply_to, body, now);
 }
 
@@ -144,10 +151,19 @@ static err_t s_on_turn_end(void *context, now_t now, errbuf_t *errbuf)
     return node_engine_turn_end(self->engine, now, errbuf);
 }
 
+/* When a node that stops has been quiet. */
+static int64_t s_quiet_ns(const s_shell_t *self)
+{
+    int64_t since_ns = self->request_ns > self->stop_ns ? self->request_ns : self->stop_ns;
+    return since_ns + (int64_t)S_QUIET_MS * ENGINE_NS_PER_MS;
+}
+
 static int64_t s_next_deadline_ns(void *context)
 {
     const s_shell_t *self = context;
-    return node_engine_deadline_ns(self->engine);
+    int64_t deadline_ns = node_engine_deadline_ns(self->engine);
+    bool is_quiet_first = self->is_answered && s_quiet_ns(self) < deadline_ns;
+    return is_quiet_first ? s_quiet_ns(self) : deadline_ns;
 }
 
 static void s_on_deadline(void *context, now_t now)
@@ -175,6 +191,18 @@ static uint32_t s_metrics(void *context, msg_metric_t *ret_metrics, uint32_t cou
     return node_engine_metrics(self->engine, ret_metrics, count_max);
 }
 
+/* What is logged is answered; what is not is refused, and the gateways repeat it elsewhere. */
+static bool s_on_stop(void *context, now_t now)
+{
+    s_shell_t *self = context;
+    if (self->stop_ns == 0) {
+        self->stop_ns = now.mono_ns;
+    }
+    self->is_answered = node_engine_stop(self->engine);
+    return (self->is_answered && now.mono_ns >= s_quiet_ns(self)) ||
+           now.mono_ns - self->stop_ns >= (int64_t)S_DRAIN_MS * ENGINE_NS_PER_MS;
+}
+
 const env_service_t *shard_node_service(void)
 {
     static const env_service_t s_service = {
@@ -191,6 +219,7 @@ const env_service_t *shard_node_service(void)
         .fill_heartbeat = s_fill_heartbeat,
         .is_ready = s_is_ready,
         .metrics = s_metrics,
+        .on_stop = s_on_stop,
     };
     return &s_service;
 }

@@ -189,6 +189,8 @@ sim_disk_t *simulated_cluster_copy_disk(const simulated_cluster_t *self, region_
 /* The region, whose processes are down (CHECK), has that disk from now on, as from a backup, and lost
  * its checkpoints. takes *disk_p */
 void simulated_cluster_set_back(simulated_cluster_t *self, region_id_t region, sim_disk_t **disk_p);
+/* Tells a node to stop, as SIGTERM does; it runs on. Whether all that it has logged is answered. */
+bool simulated_cluster_tell_to_stop(simulated_cluster_t *self, node_id_t node);
 /* "" when the node is ready, else why it is not; lives until the next step. */
 const char *simulated_cluster_unready(const simulated_cluster_t *self, node_id_t node);
 /* What the store of a node that is down holds; for reading and writing. */

@@ -260,6 +260,14 @@ void simulated_cluster_set_back(simulated_cluster_t *self, region_id_t region, s
     *disk_p = NULL;
 }
 
+bool simulated_cluster_tell_to_stop(simulated_cluster_t *self, node_id_t node)
+{
+    simulated_process_t *process =
+        simulated_process_find(self, (process_address_t){PROCESS_NODE, node.region, node.shard});
+    CHECK(process->node != NULL);
+    return node_engine_stop(process->node);
+}
+
 const char *simulated_cluster_unready(const simulated_cluster_t *self, node_id_t node)
 {
     const simulated_process_t *process =
