@@ -40,7 +40,7 @@
  *   2. a write that is answered UNAVAILABLE, OVERLOADED or READ_ONLY was logged nowhere.
  *   3. all parts of a read are asked for one `at`.
  *   4. memory: GATEWAY_INFLIGHT_COUNT_MAX requests holding GATEWAY_HELD_SIZE_MAX bytes; what is
- * over is OVERLOADED and harms nobody else.
+ *      over is OVERLOADED and harms nobody else.
  *
  * Same events in the same order with the same times, same messages: no clock, no socket, and
  * randomness only from the seed. */

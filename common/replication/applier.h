@@ -34,7 +34,7 @@
  * Invariants
  *   1. APPLY is given only for first == applied + 1 and last <= available; each event once.
  *   2. applied only grows and never exceeds available (which is raised to it where less is
- * announced).
+ *      announced).
  *   3. a failed READ is tried again after APPLIER_RETRY_MS_MIN, then twice that, and so on up to
  *      APPLIER_RETRY_MS_MAX; news of the same boot do not hasten it, a new boot does. */
 #ifndef TIDAL_COMMON_REPLICATION_APPLIER_H

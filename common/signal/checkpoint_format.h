@@ -6,27 +6,30 @@
  * replicas have equal digests exactly when their checkpoints hold equal entries (but for collisions
  * of a 128-bit hash). A store puts a prefix of its own before each key.
  *
- *   kind        key                                                   bytes
- *   seen chunk  'S', part u8 (0..63), number u32 big-endian           6
- *   cell        'c', item u64 big-endian, signal u8, cohort           10 and the cohort's name,
- * 0..64 item        'i', item u64 big-endian                              9 relation    'r', user
- * u64 big-endian, action u8, target u64 b.e.  18 seen        's', user u64 big-endian, item u64
- * big-endian         17 user        'u', user u64 big-endian                              9
+ *   kind        key                                               bytes
+ *   seen chunk  'S', part u8 (0..63), number u32 big-endian       6
+ *   cell        'c', item u64 big-endian, signal u8, cohort       10, and the cohort's name, 0..64
+ *   item        'i', item u64 big-endian                          9
+ *   relation    'r', user u64 big-endian, action u8, target u64   18
+ *               big-endian
+ *   seen        's', user u64 big-endian, item u64 big-endian     17
+ *   user        'u', user u64 big-endian                          9
  *
  * Seen pairs are the one part that a checkpoint keeps in another form than an entry each: in
  * chunks, appended as pairs change (ledger_seen.c says why). Chunks depend on history; the pairs
  * that they come to do not. A walk over the state (ledger_walk), a comparison and the digest know
  * pairs only.
  *
- * No cohort (the cell of all users) is an empty name, any other one is UTF-8. An item, user or relation has an entry from its first register on, a cell from its first event on, also a
- * voided one; a seen pair while at least one signal of that user for that item counts.
+ * No cohort (the cell of all users) is an empty name, any other one is UTF-8. An item, user or
+ * relation has an entry from its first register on, a cell from its first event on, also a voided
+ * one; a seen pair while at least one signal of that user for that item counts.
  *
  * cell
  *   0   1   version 1
  *   1   8   newest event time, i64 ns since 1970, >= 0; of voided events as well
  *   9   1   which sums follow: bit i = the landmark i before the one of the newest event, i 0..3
  *   10  16  for each bit set, lowest first: the decayed sum, two's complement, units of 2^-40,
- * never 0
+ *           never 0
  *   -       varint: events that count, ever
  *   -       varint: how many minutes follow, 0..120; then for each, youngest first:
  *             varint: age in minutes before the newest event's minute (0..119) for the first one,
@@ -34,18 +37,19 @@
  *             varint: events, 1..2^48-1
  *   -       varint: how many hours follow, 0..744; the same with ages 0..743
  *   The newest minute counts no more events than the newest hour, and the hours together no more
- * than all. What is not counted is left out: an empty bucket equals a missing one.
+ *   than all. What is not counted is left out: an empty bucket equals a missing one.
  *
  * item, user: registers, the last write wins
  *   0   1   version 1
  *   1   16  cleared: stamp of the latest delete (zero: never; always zero for a user)
  *   17  16  written: stamp of the latest write above `cleared` (zero: none, the thing does not
- * exist) 33  -   registers in rising order of their names (bytes compared as unsigned, a prefix
- * first), all with stamps above `cleared`, none above `written`: name size u16, name, stamp 16
- * bytes, value size u32, value A stamp is wall i64 ns >= 0, logical u32, node u32. An item's names
- * are one byte, its field (record.h), a user's are the attributes' names. At most
- * REGISTER_COUNT_MAX registers are kept, those with the latest stamps (equal stamps: the first
- * names).
+ *           exist)
+ *   33  -   registers in rising order of their names (bytes compared as unsigned, a prefix first),
+ *           all with stamps above `cleared`, none above `written`. Each: name size u16, name, stamp
+ *           16 bytes, value size u32, value
+ *   A stamp is wall i64 ns >= 0, logical u32, node u32. An item's names are one byte, its field
+ *   (record.h); a user's are the attributes' names. At most REGISTER_COUNT_MAX registers are kept,
+ *   those with the latest stamps (equal stamps: the first names).
  *
  * relation
  *   0   1   version 1
@@ -60,8 +64,8 @@
  *   0   1   version 1
  *   1   -   records, at least one: user varint, item varint, both not 0, and count varint: how many
  *           signals count now; 0 when none does any more
- *   The chunk with the highest number decides; the last record of a chunk. A pair's part is the
- * upper 6 bits of h(user) + h(item) * 0x9e3779b97f4a7c15, h being index_hash (index.h).
+ *   The chunk with the highest number decides; within a chunk the last record. A pair's part is the
+ *   upper 6 bits of h(user) + h(item) * 0x9e3779b97f4a7c15, h being index_hash (index.h).
  *
  * Digest of the state: the sum modulo 2^128 over all entries but the seen ones of XXH3_128 (seed 0)
  * over u16 key size, key, value; plus for each seen pair its count times XXH3_128 (seed 115, 's')

@@ -1,18 +1,18 @@
 /* The state of one (tenant, shard): what the logged records come to.
  *
- * It holds cells (decayed sums, windows and counts of signals: of all users, and of each cohort that
- * the log names), items and users (registers), hard
- * negatives (hide, mute, block), and which user gave which item a signal. Every part is a function
- * of the set of records applied: in whatever order they come, and from whichever streams, the same
- * set gives the same digest, the same checkpoint entries and the same answers, bit for bit (design
- * ideas 1 and 3). Applying a batch exactly once is the caller's duty (design idea 5); nothing here
- * looks at identities.
+ * It holds cells (decayed sums, windows and counts of signals: of all users, and of each cohort
+ * that the log names), items and users (registers), hard negatives (hide, mute, block), and which
+ * user gave which item a signal. Every part is a function of the set of records applied: in
+ * whatever order they come, and from whichever streams, the same set gives the same digest, the
+ * same checkpoint entries and the same answers, bit for bit (design ideas 1 and 3). Applying a
+ * batch exactly once is the caller's duty (design idea 5); nothing here looks at identities.
  *
  * Rules of the registers
  *   item field, user attribute   the latest stamp wins; equal stamps: the greater value
- *   delete of an item            hides every field written with a stamp up to its own, itself
- * included hide, mute, block            the latest stamp wins; equal stamps: set wins a zero stamp
- * is before every other: a field written with it is never seen
+ *   delete of an item            hides every field written with a stamp up to its own, its own
+ *                                included
+ *   hide, mute, block            the latest stamp wins; equal stamps: set wins
+ *   a zero stamp                 is before every other: a field written with it is never seen
  *
  * Pointers to items and cells stay valid for the life of the ledger; what they point to changes
  * with the next apply, void or load. One thread. Memory is not bounded here: it grows with the
@@ -48,7 +48,8 @@ typedef enum {
 /* All records of one batch.
  * in   payload  borrowed until return
  * errs ERR_CORRUPT a malformed record · ERR_UNSUPPORTED a record or signal type that this version
- * or schema does not know. Nothing was applied then cost 50..150 ns per signal; see README.md */
+ *      or schema does not know. Nothing was applied then
+ * cost 50..150 ns per signal; see README.md */
 err_t ledger_apply_payload(ledger_t *self,
                            slice_t payload,
                            ledger_standing_t standing,
@@ -232,10 +233,11 @@ enum { LEDGER_KEY_PREFIX_SIZE_MAX = 256 };
 uint64_t ledger_changed_count(const ledger_t *self);
 
 /* Puts every entry that changed since the last durable checkpoint into the batch. Before the next
- * call ledger_checkpoint_settle must tell what became of the batch; changes go on meanwhile. in
- * batch   borrowed; prefix 0..LEDGER_KEY_PREFIX_SIZE_MAX bytes before each key cost 100..300 ns per
- * cell, 50 ns per seen pair; no walk over what did not change, but for a 64th of the seen pairs now
- * and then */
+ * call ledger_checkpoint_settle must tell what became of the batch; changes go on meanwhile.
+ * in   batch   borrowed
+ * in   prefix  0..LEDGER_KEY_PREFIX_SIZE_MAX bytes, put before each key
+ * cost 100..300 ns per cell, 50 ns per seen pair; no walk over what did not change, but for a 64th
+ *      of the seen pairs now and then */
 void ledger_checkpoint_write(ledger_t *self, store_batch_t *batch, slice_t prefix);
 /* durable false: what the last batch held counts as changed again. */
 void ledger_checkpoint_settle(ledger_t *self, bool durable);
@@ -244,10 +246,11 @@ void ledger_checkpoint_settle(ledger_t *self, bool durable);
 void ledger_mark_all(ledger_t *self);
 
 /* One entry of a checkpoint, in key order, into a ledger that nothing else was done to yet.
- * (Entries of ledger_walk may come in any order.) in   key without the prefix errs ERR_CORRUPT
- * malformed, not canonical, or there already · ERR_UNSUPPORTED a later version, or a signal that
- * the schema does not know. The ledger must be thrown away then cost 150..300 ns for a cell of few
- * events, 100 ns per seen pair */
+ * (Entries of ledger_walk may come in any order.)
+ * in   key  without the prefix
+ * errs ERR_CORRUPT malformed, not canonical, or there already · ERR_UNSUPPORTED a later version, or
+ *      a signal that the schema does not know. The ledger must be thrown away then
+ * cost 150..300 ns for a cell of few events, 100 ns per seen pair */
 err_t ledger_load_entry(ledger_t *self, slice_t key, slice_t value, errbuf_t *errbuf);
 
 /* -- entries, for auditors --------------------------------------------------------------------- */

@@ -13,7 +13,8 @@
  * out  within 0.52 units in the last place of the true value for -1022 <= x < 1024; exact for every
  *      integer x; never falls when x rises.
  *      Below -1022 the result is subnormal and within one unit of 2^-1074; below -1080 it is 0.
- * From 1024 on it is infinite. cost about 4 ns; no allocation */
+ *      From 1024 on it is infinite.
+ * cost about 4 ns; no allocation */
 double power_of_two(double x);
 
 #endif

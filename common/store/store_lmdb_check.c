@@ -12,14 +12,26 @@
  *   leaf    data size = low | high << 16; flags 1: the data is 8 bytes, the first overflow page;
  *           flags 2: the data is the descriptor of a named tree
  *   branch  child = low | high << 16 | flags << 32; the key is above every key left of the child
- * and not above any in it; that of the first child of a page means nothing Meta, behind the header
- * of pages 0 and 1 (transaction n writes page n & 1): 0   4  magic 0xBEEFC0DE     4   4  version 1
- * 8   8  address     16  8  map size 24  48 descriptor of the tree of free pages (its first 4
- * bytes: the page size) 72  48 descriptor of the main tree 120 8  last page            128 8
- * transaction Descriptor of a tree: 4 unused, 2 flags (8 = keys are numbers: the tree of free
- * pages), 2 depth, 8 branch pages, 8 leaf pages, 8 overflow pages, 8 entries, 8 root (all ones:
- * empty) An entry of the tree of free pages: key = transaction, data = 8 bytes count, then that
- * many pages
+ *           and not above any in it; that of the first child of a page means nothing
+ * Meta, behind the header of pages 0 and 1 (transaction n writes page n & 1):
+ *   0    4  magic 0xBEEFC0DE
+ *   4    4  version 1
+ *   8    8  address
+ *   16   8  map size
+ *   24  48  descriptor of the tree of free pages (its first 4 bytes: the page size)
+ *   72  48  descriptor of the main tree
+ *   120  8  last page
+ *   128  8  transaction
+ * Descriptor of a tree:
+ *   0    4  unused
+ *   4    2  flags (8: keys are numbers, as in the tree of free pages)
+ *   6    2  depth
+ *   8    8  branch pages
+ *   16   8  leaf pages
+ *   24   8  overflow pages
+ *   32   8  entries
+ *   40   8  root (all ones: empty)
+ * An entry of the tree of free pages: key = transaction, data = 8 bytes count, then that many pages
  */
 #include "common/store/store_lmdb_check.h"
 

@@ -7,7 +7,7 @@
  *
  * Rules of a line, checked whenever one is written or compared:
  *   1. it is empty, a comment that begins with # in column 0, or an entry (honcho takes nothing
- * else)
+ *      else)
  *   2. an entry is a name of A-Z a-z 0-9 _ -, a colon, exactly one blank, and a command that begins
  *      with exec (no shell stays in between)
  *   3. a $ stands only before {TIDAL_: foreman replaces $NAME by prefix, but leaves ${NAME} to the

@@ -3,7 +3,7 @@
  *   key   = XXH3_64bits, seed 0, over 16 bytes: tenant id as u64 little-endian, then entity id as
  *           u64 little-endian
  *   shard = jump consistent hash of key (Lamping and Veach, "A Fast, Minimal Memory, Consistent
- * Hash Algorithm", 2014), in whole numbers, key modulo 2^64:
+ *           Hash Algorithm", 2014), in whole numbers, key modulo 2^64:
  *
  *             shard = 0
  *             repeat:

@@ -35,13 +35,13 @@ typedef struct {
 } wal_log_options_t;
 
 /* Recovers the stream: cuts a torn tail, and syncs what is left before it returns. Creates nothing.
- * in now  the ages of an unsealed segment count from here
- * out ret_log  owned; close with wal_log_close
- * out ret_cut_bytes  length of the torn tail that was cut; may be NULL
+ * in   now            the ages of an unsealed segment count from here
+ * out  ret_log        owned; close with wal_log_close
+ * out  ret_cut_bytes  length of the torn tail that was cut; may be NULL
  * errs ERR_CORRUPT damage, or the log ends below known_durable_seq: nothing was changed, the
- * message names file, offset, what was expected and found, and what to do · ERR_UNSUPPORTED a file
- * of a later version; nothing was changed · ERR_IO · ERR_INVALID options out of range cost  reads
- * header and footer of each segment and all of the last one */
+ *      message names file, offset, what was expected and found, and what to do · ERR_UNSUPPORTED a
+ *      file of a later version; nothing was changed · ERR_IO · ERR_INVALID options out of range
+ * cost reads header and footer of each segment and all of the last one */
 err_t wal_log_open(const wal_log_options_t *options,
                    now_t now,
                    wal_log_t **ret_log,
@@ -51,28 +51,31 @@ err_t wal_log_open(const wal_log_options_t *options,
 void wal_log_close(wal_log_t **log_p);
 
 /* Gives the batch its numbers and adds it to the group.
- * in batch   epoch, event_count, hlc, producer, producer_seq, content_hash and payload are set; out
- *            of it come stream, first_seq, synced_seq, previous_hash, hash and block_size, on
- * ERR_OK only. Producer and payload are copied errs ERR_DISK_FULL no room, see wal_log_has_room ·
- * ERR_FULL the group is full: flush, then append again · ERR_TOO_LARGE payload or producer beyond
- * its limit · ERR_CORRUPT, ERR_UNSUPPORTED the payload is not event_count records of this version ·
- * ERR_IO the log failed before. Nothing happened in all of these cost  one copy and one hash of the
- * payload, no system call but for a look at the free space */
+ * in   batch  epoch, event_count, hlc, producer, producer_seq, content_hash and payload are set.
+ *             Producer and payload are copied
+ * out  batch  stream, first_seq, synced_seq, previous_hash, hash and block_size, on ERR_OK only
+ * errs ERR_DISK_FULL no room, see wal_log_has_room · ERR_FULL the group is full: flush, then append
+ *      again · ERR_TOO_LARGE payload or producer beyond its limit · ERR_CORRUPT, ERR_UNSUPPORTED
+ *      the payload is not event_count records of this version · ERR_IO the log failed before.
+ *      Nothing happened in all of these
+ * cost one copy and one hash of the payload, no system call but for a look at the free space */
 err_t wal_log_append(wal_log_t *log, wal_batch_t *batch, now_t now, errbuf_t *errbuf);
 
 /* Makes the group durable; without one nothing happens.
  * errs ERR_IO, ERR_DISK_FULL: durability is lost, log it and exit
- * cost  one write and one sync; where a segment ends or begins, three of each; where room is made
- *       ahead, a second write */
+ * cost one write and one sync; where a segment ends or begins, three of each; where room is made
+ *      ahead, a second write */
 err_t wal_log_flush(wal_log_t *log, errbuf_t *errbuf);
 
 /* Whether so many bytes more can be logged. For admission, before the work of building a batch;
- * wal_log_append checks again. in size  of the block, see wal_batch_block_size */
+ * wal_log_append checks again.
+ * in   size  of the block, see wal_batch_block_size */
 bool wal_log_has_room(wal_log_t *log, size_t size);
 
 /* Seals the segment when it is due, and not while a group is pending. Where the disk has no room
- * for a footer it is tried again a second later. out ret_sealed  whether it did; may be NULL. errs
- * as wal_log_flush */
+ * for a footer it is tried again a second later.
+ * out  ret_sealed  whether it did; may be NULL
+ * errs as wal_log_flush */
 err_t wal_log_tick(wal_log_t *log, now_t now, bool *ret_sealed, errbuf_t *errbuf);
 bool wal_log_seal_due(const wal_log_t *log, now_t now);
 /* Monotonic time from which on a tick has something to do; INT64_MAX never. */

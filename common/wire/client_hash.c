@@ -10,7 +10,7 @@
  *     delete_item              u64 item
  *     put_user                 u64 user, u32 count, each (ascending by name) name, value
  *     hide .. unblock          u64 user, u64 target, u8 has_hlc, then i64 wall, u32 logical, u32
- * node
+ *                              node
  *     session_start            u64 user, agent (empty: none), meta as it was encoded (empty: none)
  *     session_signal           session (24 bytes), u8 signal, u8 present, u64 item, then f64 weight
  *                              and i64 ts where they are present

@@ -3,8 +3,8 @@
  *   <name>-events.tsv[.gz]   first line `ts_ms user item action`, separated by tabs, in any order;
  *                            then one event per line, roughly in time order. ts_ms is milliseconds
  *                            since 1970, user and item are numbers of 1 and up, action is M
- * (changed), A (added) or D (deleted) <name>-items.tsv[.gz]    first line `item title category`;
- * then one item per line
+ *                            (changed), A (added) or D (deleted)
+ *   <name>-items.tsv[.gz]    first line `item title category`; then one item per line
  *
  * Other columns are left alone. An error names the file and the line. */
 #ifndef TIDAL_SERVICES_TIDALCTL_HISTORY_H
@@ -58,8 +58,9 @@ bool history_items_path(const char *events_path, char ret_path[HISTORY_PATH_SIZE
 enum { HISTORY_HASH_SIZE = 32 };
 
 /* Reads the first event_count_max events (0: all) and hashes them, and the items file where there
- * is one: the same history has the same hash, compressed or not. out ret_event_count  how many
- * there are errs as history_open and history_next */
+ * is one: the same history has the same hash, compressed or not.
+ * out  ret_event_count  how many there are
+ * errs as history_open and history_next */
 err_t history_identify(const char *events_path,
                        const history_items_t *items,
                        uint64_t event_count_max,

@@ -1,8 +1,9 @@
 /* What a history becomes: a sequence of write requests that is the same each time, so that loading
  * it again changes nothing (design idea 5).
  *
- *   M  signal view                 A  put_item when the item is new here, signal like, and unhide
- * if D  signal skip, hide               that user had hidden it
+ *   M  signal view
+ *   A  put_item when the item is new here, signal like, and unhide if that user had hidden it
+ *   D  signal skip, hide
  *
  * Events are gathered into blocks of signal_count_max. A block becomes one `put_items` (items that
  * it is the first to add), one `signals` with columns, and a `hide` or `unhide` for each. Each

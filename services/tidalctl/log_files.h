@@ -57,7 +57,7 @@ typedef struct {
  * out ret_end  also on ERR_CORRUPT: end_offset is where the bad block begins
  * errs ERR_CORRUPT a block that does not verify and is not zeros: the text names file, offset, what
  *      was expected and found · ERR_UNSUPPORTED · ERR_IO · ERR_NOT_FOUND · what the callback
- * returned */
+ *      returned */
 err_t log_segment_walk(const log_segment_t *segment,
                        log_block_fn callback,
                        void *context,

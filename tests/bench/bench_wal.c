@@ -1,11 +1,12 @@
 /* What the log costs on this machine's disk: bench_wal FOLDER. The folder must exist and should lie
  * on the disk in question; the files made there are removed.
  *
- *   sync      a bare write and fdatasync of 4 KiB, at the end of a growing file and inside one that
- * was filled with zeros: what no log can beat group     wal_log_append and wal_log_flush of one
- * group, for several shapes of groups replay    wal_reader_next_batch and every event of it,
- * verified and trusted ship      wal_reader_next_blocks, wal_replica_offer and wal_replica_flush, 1
- * MiB at a time open      wal_log_open of the log that the above wrote */
+ *   sync    a bare write and fdatasync of 4 KiB, at the end of a growing file and inside one that
+ *           was filled with zeros: what no log can beat
+ *   group   wal_log_append and wal_log_flush of one group, for several shapes of groups
+ *   replay  wal_reader_next_batch and every event of it, verified and trusted
+ *   ship    wal_reader_next_blocks, wal_replica_offer and wal_replica_flush, 1 MiB at a time
+ *   open    wal_log_open of the log that the above wrote */
 #include "common/base/check.h"
 #include "common/base/prng.h"
 #include "common/env/disk_posix.h"

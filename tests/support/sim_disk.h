@@ -5,8 +5,9 @@
  * power cut (sim_disk_crash) then decides by its seed:
  *
  *   each write       kept, lost, or torn: of its 512-byte sectors any may be old or new; the file
- * may have grown all the same, with zeros where data was lost each truncation  kept or lost names
- * what happened up to some moment is kept, what came later is lost
+ *                    may have grown all the same, with zeros where data was lost
+ *   each truncation  kept or lost
+ *   names            what happened up to some moment is kept, what came later is lost
  *
  * Until then, everybody sees everything, as with a page cache; a process that dies alone loses
  * nothing (sim_disk_restart, or close its files and go on). Faults can be planned: full, a failing
