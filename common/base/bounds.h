@@ -35,7 +35,7 @@ enum {
     RETRIEVE_LIMIT_MAX = 1000,
     FILTER_CATEGORY_COUNT_MAX = 64,
     PRODUCER_SIZE_MAX = 64,
-    TOKEN_SIZE_MAX = 1024, /* protocol.md: at most 1 KiB */
+    TOKEN_SIZE_MAX = 1024, /* services/gateway/PROTOCOL.md: at most 1 KiB */
     TOKEN_COUNT_MAX = 16,  /* in one request */
     TEXT_SIZE_MAX = 16384, /* title, text, category, tag, attribute; each */
     TAG_COUNT_MAX = 64,

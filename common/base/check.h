@@ -1,8 +1,8 @@
 /* Invariant checks that are never compiled out.
  *
  * CHECK is for what this program promises itself. Bytes from a disk or a wire never reach it: they
- * are decoded within limits, or become ERR_CORRUPT (style rule 13). A failed check prints one line
- * and aborts, because a process that has lost its invariant must not acknowledge anything more. */
+ * are decoded within limits, or become ERR_CORRUPT. A failed check prints one line and aborts,
+ * because a process that has lost its invariant must not acknowledge anything more. */
 #ifndef TIDAL_COMMON_BASE_CHECK_H
 #define TIDAL_COMMON_BASE_CHECK_H
 

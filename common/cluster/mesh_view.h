@@ -30,8 +30,8 @@ typedef struct {
 
 typedef struct {
     process_address_t address;
-    bool is_heard; /* ever, since this control plane started */
-    int64_t heard_ns;
+    bool is_heard;    /* ever, since this control plane started */
+    int64_t heard_ns; /* of its last heartbeat, by the monotonic clock of the control plane */
     uint64_t boot;
     uint64_t publish_seq;
     uint64_t gap_count; /* heartbeats that never came */

@@ -44,6 +44,8 @@
 
 typedef struct reconcile_engine reconcile_engine_t;
 
+/* in env  copied; what it points to is borrowed until close. self is a reconciler of the topology
+ * errs those of table_keeper_open: the cached routing table cannot be read */
 err_t reconcile_engine_open(const engine_env_t *env,
                             reconcile_engine_t **ret_engine,
                             errbuf_t *errbuf);

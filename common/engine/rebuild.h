@@ -35,21 +35,22 @@
 
 typedef struct rebuild rebuild_t;
 
+/* One entry in which the two states differ, for people. */
 typedef struct {
-    char key[REBUILD_TEXT_SIZE_MAX + 1];
-    char found[REBUILD_TEXT_SIZE_MAX + 1];
-    char expected[REBUILD_TEXT_SIZE_MAX + 1];
+    char key[REBUILD_TEXT_SIZE_MAX + 1];   /* "cell item 7 signal 2", "session 06.." */
+    char found[REBUILD_TEXT_SIZE_MAX + 1]; /* its value in the live state: size and hash, or none */
+    char expected[REBUILD_TEXT_SIZE_MAX + 1]; /* the same, by the logs */
 } rebuild_difference_t;
 
 typedef struct {
-    bool different;
-    uint64_t event_count;
-    uint64_t voided_count;
-    uint8_t found[MSG_HASH_SIZE];
-    uint8_t rebuilt[MSG_HASH_SIZE];
-    uint64_t difference_count;
-    uint32_t listed_count;
-    rebuild_difference_t listed[REBUILD_DIFFERENCE_COUNT_MAX]; /* in key order */
+    bool different;        /* the digests differ */
+    uint64_t event_count;  /* read and applied; what a base holds is not in it */
+    uint64_t voided_count; /* batches among them that are void: further copies of a request */
+    uint8_t found[MSG_HASH_SIZE];   /* digest of the live state as it was */
+    uint8_t rebuilt[MSG_HASH_SIZE]; /* digest by the logs */
+    uint64_t difference_count;      /* entries and sessions that differ; 0 when not different */
+    uint32_t listed_count;          /* the first of them, 0..REBUILD_DIFFERENCE_COUNT_MAX */
+    rebuild_difference_t listed[REBUILD_DIFFERENCE_COUNT_MAX]; /* entries, then sessions; by key */
 } rebuild_result_t;
 
 /* in live  borrowed until destroy; recovered */

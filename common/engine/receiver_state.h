@@ -68,7 +68,10 @@ receiver_replica_t *receiver_files_find(receiver_engine_t *self, stream_id_t str
 receiver_replica_t *receiver_files_add(receiver_engine_t *self,
                                        stream_id_t stream,
                                        slice_t tenant_name);
-/* Opens all that lie on the disk. */
+/* Opens all that lie on the disk.
+ * errs ERR_UNSUPPORTED a file of a later version; nothing of it was changed · ERR_CORRUPT, ERR_IO a
+ *      base or a file cannot be read · ERR_DISK_FULL · ERR_TOO_LARGE a path. The text says which
+ *      shard, what, and what to do */
 err_t receiver_files_recover(receiver_engine_t *self, errbuf_t *errbuf);
 /* Offers the blocks; flushes once in between when the replica asks for it. errs of
  * wal_replica_open, wal_replica_offer, wal_replica_flush */

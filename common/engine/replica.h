@@ -1,7 +1,8 @@
 /* One (tenant, shard) on one node: its log, its state, and the cores that drive both.
  *
- * Life of a write     replica_write: leader or island? known pair? admitted? -> batch appended in
- *                     memory
+ * Life of a write     replica_write: while the last group is on its way it is gathered, as it came
+ *                     (replica_gather.c), and is taken when the next group is due. Taken: leader or
+ *                     island? known pair? admitted? -> batch appended in memory
  *                     replica_flush (end of turn): one sync -> applied -> leader core -> answers
  * Life of a replica   replica_available: the receiver announced -> applier core -> blocks read from
  *                     the file, verified, applied
@@ -172,6 +173,8 @@ uint64_t replica_follower_lag(const replica_t *self, region_id_t region);
 /* Regions that hold this tenant and shard, but for the own one. */
 region_set_t replica_others(const replica_t *self);
 void replica_digest(replica_t *self, uint8_t ret_digest[MSG_HASH_SIZE]);
+/* How far each stream of this (tenant, shard) is behind, as lag_rows (lag.h).
+ * out ret_rows  room for row_count_max; returns how many were written */
 uint32_t replica_lag_rows(const replica_t *self,
                           now_t now,
                           msg_lag_row_t *ret_rows,

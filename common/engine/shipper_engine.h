@@ -19,6 +19,8 @@
 
 typedef struct shipper_engine shipper_engine_t;
 
+/* in env  copied; what it points to is borrowed until close
+ * errs those of table_keeper_open: the cached routing table cannot be read */
 err_t shipper_engine_open(const engine_env_t *env, shipper_engine_t **ret_engine, errbuf_t *errbuf);
 void shipper_engine_close(shipper_engine_t **self_p);
 

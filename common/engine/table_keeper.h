@@ -10,7 +10,8 @@
 typedef struct table_keeper table_keeper_t;
 
 /* Loads the cached table if there is one; a damaged cache is left out (the next table replaces it).
- * in folder  where the cache lies; copied; made when missing */
+ * in folder  where the cache lies; copied; made with the first table that is kept
+ * errs ERR_TOO_LARGE the path · ERR_UNSUPPORTED a table of a later format · ERR_IO */
 err_t table_keeper_open(const disk_t *disk,
                         const char *folder,
                         table_keeper_t **ret_keeper,

@@ -1,5 +1,5 @@
-/* The real clocks behind now_t. Read once per loop turn; everything in that turn gets the same
- * now_t (style rule 22). */
+/* The real clocks behind now_t. They are read once per loop turn, and everything in that turn gets
+ * the same now_t: what one turn does happens at one time. */
 #ifndef TIDAL_COMMON_ENV_ENV_CLOCK_H
 #define TIDAL_COMMON_ENV_ENV_CLOCK_H
 

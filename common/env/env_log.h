@@ -16,8 +16,8 @@
  * A reader that does not read must not stop the mesh: when the pipe has no room the line is
  * dropped, and the next one that is written carries lost=<count>.
  *
- * State is of the process: for the thread of the loop only. Libraries and cores return errors,
- * shells log them, once (style rule 24). */
+ * State is of the process: for the thread of the loop only. Libraries and cores return errors and
+ * log nothing; a shell logs each failure once, with the decision that it took. */
 #ifndef TIDAL_COMMON_ENV_ENV_LOG_H
 #define TIDAL_COMMON_ENV_ENV_LOG_H
 

@@ -1,8 +1,9 @@
 /* Deadlines of a loop, as a binary heap: arm, clear and fire in O(log n), nothing when idle.
  *
- * Equal deadlines fire in the order of arming (style rule 22). A timer fires once and is then
- * disarmed. Within its own callback a timer may be armed again, cleared or destroyed; one that is
- * armed for now or earlier fires in the next call, so that no callback can keep the loop busy. */
+ * Equal deadlines fire in the order of arming, so that what happens at one time does not depend on
+ * the heap. A timer fires once and is then disarmed. Within its own callback a timer may be armed
+ * again, cleared or destroyed; one that is armed for now or earlier fires in the next call, so that
+ * no callback can keep the loop busy. */
 #ifndef TIDAL_COMMON_ENV_ENV_TIMERS_H
 #define TIDAL_COMMON_ENV_ENV_TIMERS_H
 

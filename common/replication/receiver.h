@@ -10,7 +10,8 @@
  *              one region whose shipper is told that the stream is wanted from it
  *
  * The source of a stream, in this order
- *   the region that a FETCH named, until its seq is reached, it is silent, or named_ns have passed
+ *   the region that a FETCH named, until its seq is reached, it is silent, or ten times
+ *     source_silent_ns have passed
  *   the origin's region, unless it is silent for source_silent_ns, or has told less than another
  *     for as long (it has lost what the others hold)
  *   the source as it is, while it is heard and has something that is missing here, or no other

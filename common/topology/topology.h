@@ -88,7 +88,10 @@ typedef struct {
 } topology_checkpoint_t;
 
 typedef struct {
-    uint32_t heartbeat_ms;        /* heartbeats, repeated positions, idle status */
+    /* What is periodic falls on multiples of this (decision 38). Every second one: heartbeats of
+     * nodes, the full lists of shipper and receiver. Every fourth: other heartbeats, a node's
+     * positions. */
+    uint32_t heartbeat_ms;
     uint32_t peer_silent_ms;      /* a peer not heard for this long is unreachable */
     uint32_t source_silent_ms;    /* then a stream is taken from another region than its origin's */
     uint32_t incarnation_wait_ms; /* a write waits this long for silent regions after a start */

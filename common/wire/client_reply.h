@@ -1,9 +1,10 @@
 /* Replies to clients, and the client's side for the project's own tools.
  *
- * Every function here appends one whole reply (one msgpack map, protocol.md) to a buffer: `id` as
- * the client encoded it, `ok`, then the fields of the op. Where a helper takes a failure, NULL
- * means ok; otherwise the reply carries `error`, and of the fields those that hold also then. Text
- * handed in is written as str and must be UTF-8. Replies use msgpack integers and float 64.
+ * Every function here appends one whole reply to a buffer, one msgpack map as
+ * services/gateway/PROTOCOL.md has it: `id` as the client encoded it, `ok`, then the fields of the
+ * op. Where a helper takes a failure, NULL means ok; otherwise the reply carries `error`, and of the
+ * fields those that hold also then. Text handed in is written as str and must be UTF-8. Replies use
+ * msgpack integers and float 64.
  *
  * A reply that no helper here knows is written with client_reply_begin, the pack_put_ functions of
  * pack.h and client_reply_end; so may any helper's reply be extended: begin, the client_put_

@@ -1,5 +1,5 @@
-/* Requests of clients: one msgpack map (protocol.md) decoded into one tagged union, and held
- * against every limit before anything else looks at it.
+/* Requests of clients: one msgpack map (services/gateway/PROTOCOL.md) decoded into one tagged
+ * union, and held against every limit before anything else looks at it.
  *
  * Rules of the decoder, for every op:
  *  - The whole body is walked before a value is believed: one map, nothing after it, string keys,
@@ -193,7 +193,7 @@ typedef struct {
     int64_t created_after;  /* INT64_MIN: no bound; exclusive */
     int64_t created_before; /* INT64_MAX: no bound; exclusive */
     bool unseen;            /* only with a user, or a session, which has one */
-    bool has_diversity;     /* of a later version; 0 in either number: not limited */
+    bool has_diversity;     /* then 0 in either number: not limited by it */
     uint32_t max_per_creator;
     uint32_t max_per_category;
     bool has_cohort;

@@ -5,7 +5,7 @@
  * address [kind, region, shard]; byte strings are bin, texts str, sets of regions an integer of
  * bits, lists arrays of arrays. Hashes are bin of their exact size. A decoder accepts exactly this,
  * within bounds.h, or answers ERR_CORRUPT; trailing fields that it does not know are ERR_CORRUPT as
- * well, since both sides belong to one release (msg_hello carries the version).
+ * well, since both sides belong to one release (MSG_SHIP_HELLO carries the version).
  *
  * Client requests and replies are maps and live in client_request.h and client_reply.h. */
 #ifndef TIDAL_COMMON_WIRE_MSG_H

@@ -92,8 +92,9 @@ bool pack_skip(pack_reader_t *self);
 /* The kind of the next value; PACK_BAD at the end. */
 pack_kind_t pack_peek(const pack_reader_t *self);
 
-/* The liberal numbers of protocol.md. An integer: in any width, an integral float, or a decimal
- * string (`-` only first, no blanks, no `+`). A float: any finite float, or an integer.
+/* The liberal numbers of services/gateway/PROTOCOL.md ("Values"). An integer: in any width, an
+ * integral float, or a decimal string (`-` only first, no blanks, no `+`). A float: any finite float,
+ * or an integer.
  * ret false when the value is none of these or does not fit the result; an integer that is asked
  * for as an integer is never rounded */
 bool pack_as_u64(const pack_value_t *value, uint64_t *ret_number);

@@ -1,4 +1,5 @@
-/* Tokens: which positions of which streams a client has seen (protocol.md, `token`).
+/* Tokens: which positions of which streams a client has seen ("Tokens" in
+ * services/gateway/PROTOCOL.md).
  *
  * A client carries the token of each reply into its next request, so that a read never shows less
  * than it has seen. To the client a token is opaque bytes, at most TOKEN_SIZE_MAX.

@@ -1,8 +1,10 @@
 /* The state of one (tenant, shard), from the logs or from a checkpoint, and their comparison.
  *
  * The replay is that of a node (design ideas 1, 3, 5): every batch of every stream once, its pair
- * first, then its records; of a pair that was logged twice the copy with the higher (HLC, stream,
- * seq) is void. Where the logs begin later than event 1, it begins with a base. It is given a vector and applies exactly what the vector covers. */
+ * first, then its records. Of a pair that was logged twice the copy that dedup.h names stays: the
+ * highest epoch, then the lowest (HLC, stream, first seq). The others are void. Where the logs begin
+ * later than event 1, it begins with a base. It is given a vector and applies exactly what the
+ * vector covers. */
 #ifndef TIDAL_SERVICES_TIDALCTL_VERIFY_STATE_H
 #define TIDAL_SERVICES_TIDALCTL_VERIFY_STATE_H
 
