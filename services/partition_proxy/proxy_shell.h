@@ -12,17 +12,7 @@
  *
  * Commands, on its ROUTER: link, links, heal; ping, health, metrics.
  *
- * Metrics, beside those of every process: proxy_* below, and for each directed link while there is
- * room, link_<from>_<to>_ forwarded, forwarded_bytes, dropped, waiting, waiting_bytes.
- *
- *   proxy_malformed           messages that name no process of the place, or have too many frames
- *   proxy_asker_full          answers dropped, the asker does not read
- *   proxy_asker_gone          answers dropped, the asker's connection has ended
- *   proxy_target_full         requests dropped, the target does not read
- *   proxy_target_unreachable  requests dropped, no connection to the target
- *   proxy_target_unlimited    requests dropped, too many targets
- *   proxy_targets             targets connected to
- *   proxy_unheard_topics      subscriptions that could not be kept */
+ * Metrics: "Partition proxy" in services/METRICS.md; those of a link while there is room for them. */
 #ifndef TIDAL_SERVICES_PARTITION_PROXY_PROXY_SHELL_H
 #define TIDAL_SERVICES_PARTITION_PROXY_PROXY_SHELL_H
 
