@@ -3,7 +3,7 @@
 #   tidal_library(tidal_wal SOURCES a.c b.c LINKS tidal_base tidal::blake3)
 #   tidal_program(tidal_keeper SOURCES main.c LINKS tidal_keeper_core)         -> <build>/bin
 #   tidal_test(test_wal_log SOURCES test_wal_log.c LINKS tidal_wal LABEL unit TIMEOUT 60 [ARGS ...])
-#   tidal_script_test(mesh_smoke COMMAND tests/mesh/smoke.sh LABEL mesh TIMEOUT 120 [PARALLEL])
+#   tidal_script_test(mesh_kill COMMAND tests/mesh/test_kill.py LABEL mesh TIMEOUT 120 [PARALLEL])
 #
 # tidal_test links cmocka by itself. A script test runs in the source folder and finds the programs
 # in the folder that the environment variable TIDAL_BIN names; exit status 77 means skipped. Nothing
