@@ -1,10 +1,15 @@
-/* A whole mesh in one process: N regions x M shards of the same engines that the services run, on
- * in-process queues, an in-memory disk and virtual time, driven by one seed.
+/* The data plane of a mesh in one process: N regions x M shards of the same engines that the
+ * services run, on in-process queues, an in-memory disk and virtual time, driven by one seed.
  *
- * Every region has its nodes, a shipper and a receiver. Placement: shard i is led by region
- * 1 + (i mod N) unless the options say otherwise. Regions are numbered from 1 and named as
- * topology_init_default names them, shards from 0. Nothing here reads a clock; time moves only in
- * simulated_cluster_run_ms and in the calls that wait. */
+ * Every region has its nodes, a shipper and a receiver, and, where the options ask for it, a
+ * reconciler. There is no gateway, no control plane and no client: the test itself asks a node, makes
+ * the next routing table, and does each fault at the moment that it means. That is for a behaviour
+ * with a name. For gateways, control plane, clients, and faults drawn from a seed:
+ * tests/simulation/world.h.
+ *
+ * Placement: shard i is led by region 1 + (i mod N) unless the options say otherwise. Regions are
+ * numbered from 1 and named as topology_init_default names them, shards from 0. Nothing here reads a
+ * clock; time moves only in simulated_cluster_run_ms and in the calls that wait. */
 #ifndef TIDAL_TESTS_SUPPORT_SIMULATED_CLUSTER_H
 #define TIDAL_TESTS_SUPPORT_SIMULATED_CLUSTER_H
 
