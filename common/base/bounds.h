@@ -1,6 +1,6 @@
 /* Limits on foreign input, and on queues and tables that several modules share; most with their
- * reason. Foreign input is held against these before it is believed. Many limits of one module alone
- * stand in that module instead. Sizes in bytes, times in the unit of the name. */
+ * reason. Foreign input is held against these before it is believed. Many limits of one module
+ * alone stand in that module instead. Sizes in bytes, times in the unit of the name. */
 #ifndef TIDAL_COMMON_BASE_BOUNDS_H
 #define TIDAL_COMMON_BASE_BOUNDS_H
 

@@ -15,8 +15,9 @@ typedef struct {
     uint32_t node;    /* region << 16 | shard; gateways use shard 0xffff, clients what they like */
 } hlc_stamp_t;
 
-/* The year 2200. No clock gives a stamp beyond it, and none follows one: it could not go on from the
- * end of the numbers. Foreign stamps beyond it are told in logs like any other, and merge by order. */
+/* The year 2200. No clock gives a stamp beyond it, and none follows one: it could not go on from
+ * the end of the numbers. Foreign stamps beyond it are told in logs like any
+ * other, and merge by order. */
 #define HLC_WALL_NS_MAX INT64_C(7258118400000000000)
 
 /* <0, 0, >0. */
@@ -29,12 +30,12 @@ typedef struct {
 
 void hlc_init(hlc_t *self, uint32_t node);
 
-/* A new stamp, higher than every stamp given or observed before: the wall time where that is higher,
- * else the last wall time with the next logical number, which carries into it. */
+/* A new stamp, higher than every stamp given or observed before: the wall time where that is
+ * higher, else the last wall time with the next logical number, which carries into it. */
 hlc_stamp_t hlc_now(hlc_t *self, int64_t wall_ns);
 
-/* Takes note of a stamp from elsewhere (a message, or the log or checkpoint at a restart). One beyond
- * HLC_WALL_NS_MAX is not followed. */
+/* Takes note of a stamp from elsewhere (a message, or the log or checkpoint at a restart). One
+ * beyond HLC_WALL_NS_MAX is not followed. */
 void hlc_observe(hlc_t *self, hlc_stamp_t stamp);
 
 /* How far a stamp lies ahead of a wall clock; 0 when it does not. Whether that is too far is asked

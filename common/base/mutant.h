@@ -1,4 +1,5 @@
-/* Rules that a build for mutation tests can break, one at a time, to show that the tests would notice.
+/* Rules that a build for mutation tests can break, one at a time, to show that
+ * the tests would notice.
  *
  * In every other build MUTANT (x) is false, and nothing of this is compiled. In a build with
  * TIDAL_MUTANTS (preset `mutants`) the environment variable TIDAL_MUTANT names the rule to break.

@@ -1,8 +1,8 @@
 /* A count that many nodes add to and take from, and that merges.
  *
- * Each node of the mesh has a slot of two numbers that only rise: what was added on its account, and
- * what was taken back. The value is the sum of all slots. Of two copies of a slot the higher number
- * of each kind is the newer one, so merging (slot by slot, number by number) is commutative,
+ * Each node of the mesh has a slot of two numbers that only rise: what was added on its account,
+ * and what was taken back. The value is the sum of all slots. Of two copies of a slot the higher
+ * number of each kind is the newer one, so merging (slot by slot, number by number) is commutative,
  * associative and idempotent, and a copy that arrives late or twice changes nothing. An empty slot
  * equals a missing one; none is kept.
  *

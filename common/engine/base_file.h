@@ -43,9 +43,9 @@
  *   end
  *   0    32  BLAKE3 of all before. Nothing follows
  *
- * Version 1 had rows of 56 bytes, without join. It is refused, for its entries hold what an earlier rule
- * for copies of requests left (dedup_format.h). A later format changes the digit of the magic and the
- * version together.
+ * Version 1 had rows of 56 bytes, without join. It is refused, for its entries hold what an earlier
+ * rule for copies of requests left (dedup_format.h). A later format changes the digit of the magic
+ * and the version together.
  *
  * It appears by temporary name, write, sync, rename, sync of the folder. Both directions work in
  * pieces of about BASE_PIECE_SIZE, so that a loop goes on serving. What was read counts only after
@@ -109,7 +109,8 @@ err_t base_path(const char *tenants_folder,
                 wal_path_t *ret_path,
                 errbuf_t *errbuf);
 /* Where one that another region made is put before it is verified. Each has one process that writes
- * and removes it, so that none changes a file which another one reads: what is handed over is renamed. */
+ * and removes it, so that none changes a file which another one reads: what is
+ * handed over is renamed. */
 typedef enum {
     BASE_STAGE_FETCHING, /* the reconciler's */
     BASE_STAGE_FETCHED,  /* put there by the reconciler, taken away by the node */
@@ -136,8 +137,8 @@ err_t base_hash_before(const disk_t *disk,
                        uint64_t first_seq,
                        wal_hash_t *ret_hash,
                        errbuf_t *errbuf);
-/* Where a stream's files begin, by the header of the first one: for as long as the base that allowed it
- * cannot be read. Zero: with event 1, or there are none. errs as base_hash_before */
+/* Where a stream's files begin, by the header of the first one: for as long as the base that
+ * allowed it cannot be read. Zero: with event 1, or there are none. errs as base_hash_before */
 err_t base_of_files(const disk_t *disk,
                     const char *stream_folder,
                     wal_base_t *ret_base,
@@ -167,8 +168,9 @@ base_writer_t *base_writer_new(const disk_t *disk,
 /* One that did not come to its end leaves its temporary file. */
 void base_writer_destroy(base_writer_t **self_p);
 /* Writes a piece. errs ERR_AGAIN there is more · ERR_OK the file is durable under its name ·
- * ERR_DISK_FULL, ERR_IO: over, and what stood there before still stands, unless base_writer_is_renamed:
- * then which of both is there after a power cut is open, and the process must end */
+ * ERR_DISK_FULL, ERR_IO: over, and what stood there before still stands, unless
+ * base_writer_is_renamed: then which of both is there after a power cut is open, and
+ * the process must end */
 err_t base_writer_step(base_writer_t *self, errbuf_t *errbuf);
 /* Whether the file has its name, durable or not. */
 bool base_writer_is_renamed(const base_writer_t *self);
@@ -178,8 +180,8 @@ const base_head_t *base_writer_head(const base_writer_t *self);
 
 typedef struct base_reader base_reader_t;
 
-/* errs any but ERR_OK ends the reading and is returned; ERR_UNSUPPORTED at its end, and only of a file
- * that verifies: a flipped bit may look like a later version */
+/* errs any but ERR_OK ends the reading and is returned; ERR_UNSUPPORTED at its end, and only of a
+ * file that verifies: a flipped bit may look like a later version */
 typedef err_t (*base_entry_fn)(void *context, slice_t key, slice_t value, errbuf_t *errbuf);
 
 /* Touches no file yet. in disk borrowed; path copied */

@@ -121,8 +121,8 @@ static void s_count(node_repair_t *self, err_t err, bool replaces)
     }
 }
 
-/* Whether a state that differs is replaced. Where there are other regions their reconcilers find it,
- * too, and ask: then it stands in a report. */
+/* Whether a state that differs is replaced. Where there are other regions their reconcilers find
+ * it, too, and ask: then it stands in a report. */
 static bool s_replaces(const node_repair_t *self)
 {
     const s_question_t *question = &self->questions[0];

@@ -1,6 +1,7 @@
 /* Which replicas of a node are to be rebuilt, for whom, and the one that is being rebuilt
  * (rebuild.h): because a reconciler asked, or because a new base is due (base_file.h), which is the
- * state that was built and found equal. One at a time, in the order in which they were asked for. */
+ * state that was built and found equal. One at a time, in the order in which
+ * they were asked for. */
 #ifndef TIDAL_COMMON_ENGINE_NODE_REPAIR_H
 #define TIDAL_COMMON_ENGINE_NODE_REPAIR_H
 

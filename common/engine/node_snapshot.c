@@ -153,8 +153,8 @@ static void s_tell(node_snapshot_t *self, s_load_t *load, err_t err, const errbu
     load->reply_to = 0;
 }
 
-/* One that waits for files which are gone by now makes room for a later one. True when there is more to
- * do. */
+/* One that waits for files which are gone by now makes room for a later one. True when there is
+ * more to do. */
 static bool s_step_next(node_snapshot_t *self, s_load_t *load, now_t now)
 {
     errbuf_t errbuf = {{0}};

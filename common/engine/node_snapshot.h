@@ -1,6 +1,6 @@
-/* What a node does for its region's reconciler where logs were truncated (MSG_BASE_TASK): says what the
- * region's files hold, and takes snapshots that were fetched (snapshot_load.h), one for each replica
- * at a time. */
+/* What a node does for its region's reconciler where logs were truncated (MSG_BASE_TASK): says what
+ * the region's files hold, and takes snapshots that were fetched (snapshot_load.h), one for each
+ * replica at a time. */
 #ifndef TIDAL_COMMON_ENGINE_NODE_SNAPSHOT_H
 #define TIDAL_COMMON_ENGINE_NODE_SNAPSHOT_H
 

@@ -10,11 +10,11 @@
  *      v
  *   both stand at one vector, within one turn: digests are compared
  *      equal      the live state is right; what was built is thrown away
- *      different  every differing entry of the ledger is counted and the first are named; then, when
- *                 it was asked to replace it, the built state takes the place of the live one, and
- *                 the next checkpoint is whole. A node asks so when a reconciler asked it, or when
- *                 there is no other region: a state that is found wrong while a base is made stands
- *                 until the reconcilers find it too, so that the repair stands in a report
+ *      different  every differing entry of the ledger is counted and the first are named; then,
+ *                 when it was asked to replace it, the built state takes the place of the live one,
+ *                 and the next checkpoint is whole. A node asks so when a reconciler asked it, or
+ *                 when there is no other region: a state that is found wrong while a base is made
+ *                 stands until the reconcilers find it too, so that the repair stands in a report
  *
  * What is applied goes through replica_apply_batch, so whatever a replica's state consists of is
  * rebuilt. Every batch is read with its hash and the hash chain verified; damage ends the rebuild

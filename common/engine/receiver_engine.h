@@ -9,12 +9,13 @@
  * common/wal/wal_handover.h; from then on it is a replica like the others.
  *
  *   in    MSG_SHIP_HELLO, MSG_SHIP_HEADS, MSG_SHIP_BLOCKS from shippers; MSG_DAMAGED, MSG_LOST
- *         and MSG_LOG_FLOOR from the region's nodes; MSG_FETCH from its reconciler; MSG_TABLE published
+ *         and MSG_LOG_FLOOR from the region's nodes; MSG_FETCH from its
+ *         reconciler; MSG_TABLE published
  *   out   MSG_RECEIVER_STATUS and MSG_WHO_ARE_YOU as replies; MSG_AVAILABLE published
  *
  * Failure: damaged replica files are set aside at recovery and fetched again; files that were
- * removed under the running receiver are missed within a second, and fetched again; a failed write or
- * sync ends the process (turn_end returns the error); a full disk refuses blocks until there is
+ * removed under the running receiver are missed within a second, and fetched again; a failed write
+ * or sync ends the process (turn_end returns the error); a full disk refuses blocks until there is
  * room. */
 #ifndef TIDAL_COMMON_ENGINE_RECEIVER_ENGINE_H
 #define TIDAL_COMMON_ENGINE_RECEIVER_ENGINE_H

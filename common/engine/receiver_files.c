@@ -1,6 +1,6 @@
-/* The replicas' files of a receiver: found at the start, opened with the first block, flushed at the
- * end of a turn; and what is done about damage, about files that are gone, and about streams that a
- * node of this region has given up. */
+/* The replicas' files of a receiver: found at the start, opened with the first block, flushed at
+ * the end of a turn; and what is done about damage, about files that are gone, and about streams
+ * that a node of this region has given up. */
 #include "common/engine/receiver_state.h"
 
 #include "common/base/check.h"
@@ -70,8 +70,8 @@ static err_t s_find_handover(receiver_engine_t *self, receiver_replica_t *replic
                : err;
 }
 
-/* Where the stream's files may begin, and where they begin when there are none. Beside a base whose head
- * is damaged: where they do begin. errs ERR_NOT_FOUND no base says so */
+/* Where the stream's files may begin, and where they begin when there are none. Beside a base whose
+ * head is damaged: where they do begin. errs ERR_NOT_FOUND no base says so */
 static err_t s_find_join(const receiver_engine_t *self,
                          const receiver_replica_t *replica,
                          wal_base_t *ret_join,
@@ -389,8 +389,8 @@ void receiver_files_lost(receiver_engine_t *self, const msg_lost_t *lost, now_t 
     self->fatal = self->fatal == ERR_OK ? err : self->fatal;
 }
 
-/* The base may be another one by now: with a later join, where the files may have to begin, or with an
- * earlier one, from which they are needed. */
+/* The base may be another one by now: with a later join, where the files may have to begin, or with
+ * an earlier one, from which they are needed. */
 static void s_take_join(receiver_engine_t *self, receiver_replica_t *replica, now_t now)
 {
     wal_base_t join;

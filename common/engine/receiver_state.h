@@ -61,7 +61,7 @@ void receiver_engine_step(receiver_engine_t *self,
                           receiver_event_t event,
                           receiver_effects_t *effects);
 
-/* -- receiver_files.c: the replicas' files ------------------------------------------------------ */
+/* -- receiver_files.c: the replicas' files ----------------------------------------------------- */
 
 /* NULL when there is none; lives until the next one is added. */
 receiver_replica_t *receiver_files_find(receiver_engine_t *self, stream_id_t stream);
@@ -87,9 +87,9 @@ err_t receiver_files_flush(receiver_engine_t *self, now_t now, errbuf_t *errbuf)
 /* Misses files that were removed, and takes the mark off those that are whole again. */
 void receiver_files_review(receiver_engine_t *self, now_t now);
 void receiver_files_lost(receiver_engine_t *self, const msg_lost_t *lost, now_t now);
-/* Unlinks old segments of one stream, as far as the base on the disk and retain_bytes allow; one that
- * ends below the floor, or of which nothing is held, begins at the base's join. The floor is a hint.
- * What cannot be unlinked is tried again: the node repeats itself. */
+/* Unlinks old segments of one stream, as far as the base on the disk and retain_bytes allow; one
+ * that ends below the floor, or of which nothing is held, begins at the base's join. The floor is a
+ * hint. What cannot be unlinked is tried again: the node repeats itself. */
 void receiver_files_floor(receiver_engine_t *self, const stream_position_t *floor, now_t now);
 void receiver_files_damaged(receiver_engine_t *self, const msg_damaged_t *damaged, now_t now);
 
@@ -98,8 +98,8 @@ void receiver_files_damaged(receiver_engine_t *self, const msg_damaged_t *damage
 void receiver_answers_reply(receiver_engine_t *self, receiver_peer_t *peer, const msg_t *msg);
 /* The region whose leader counts positions of this stream; 0 nobody, or this region. */
 region_id_t receiver_answers_other_leader(const receiver_engine_t *self, stream_id_t stream);
-/* A new table is stored. A new leader waits for this: its node for the epoch, other regions' leaders
- * for confirmations under it. */
+/* A new table is stored. A new leader waits for this: its node for the epoch, other regions'
+ * leaders for confirmations under it. */
 void receiver_answers_tell_table(receiver_engine_t *self, now_t now);
 void receiver_answers_carry_out(receiver_engine_t *self,
                                 const receiver_effects_t *effects,

@@ -5,10 +5,10 @@
 
 #include "common/engine/replica.h"
 
-/* Applies at most REBUILD_EVENT_COUNT_MAX events, and the rest of their batch, of what the live state
- * has and the built one lacks. Every batch is read with its hash and the chain verified; a damaged or
- * missing file of the receiver's, also of a stream that this node gave up, is told to the receiver, which
- * fetches it again.
+/* Applies at most REBUILD_EVENT_COUNT_MAX events, and the rest of their batch, of what the live
+ * state has and the built one lacks. Every batch is read with its hash and the chain verified; a
+ * damaged or missing file of the receiver's, also of a stream that this node gave up, is told to
+ * the receiver, which fetches it again.
  * in built  has no log of its own and leads nothing
  * out event_count  grows by what was applied, also on error
  * errs ERR_OK nothing is lacking · ERR_AGAIN there is more · ERR_CORRUPT, ERR_NOT_FOUND,

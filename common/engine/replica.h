@@ -80,7 +80,8 @@ void replica_review_base(replica_t *self);
 void replica_take_base(replica_t *self, const base_head_t *head);
 /* Durability is lost: the turn ends the process, with this reason. */
 void replica_fail(replica_t *self, err_t err, const errbuf_t *errbuf);
-/* Up to where the files may be truncated: at or below it no place of a pair is known in the base. */
+/* Up to where the files may be truncated: at or below it no place of a pair
+ * is known in the base. */
 uint32_t replica_floors(const replica_t *self, stream_position_t *ret_floors, uint32_t count_max);
 /* Unlinks whole sealed segments of the own stream at or below its floor, as long as retain_bytes
  * are left. A failure is left for the next time. */
@@ -88,8 +89,8 @@ void replica_truncate(replica_t *self);
 
 /* -- snapshots (snapshot_load.h) --------------------------------------------------------------- */
 
-/* What the region's files hold of each stream; out room for count_max. errs ERR_AGAIN it is not known
- * yet · ERR_IO, ERR_TOO_LARGE of a folder */
+/* What the region's files hold of each stream; out room for count_max. errs ERR_AGAIN it is not
+ * known yet · ERR_IO, ERR_TOO_LARGE of a folder */
 err_t replica_log_ranges(const replica_t *self,
                          msg_log_range_t *ret_ranges,
                          uint32_t count_max,
@@ -129,8 +130,8 @@ void replica_complete_answer(replica_t *self, const msg_write_reply_t *answer, n
 void replica_available_all(replica_t *self, const msg_available_t *message, now_t now);
 void replica_confirmed(replica_t *self, const msg_confirmed_entry_t *entry, now_t now);
 void replica_peer(replica_t *self, const msg_peer_t *peer, bool listed_all, now_t now);
-/* How far the node's wall clock is too far ahead of its peers'; 0: it is not. While it is, nothing is
- * logged here (CLOCK_SKEW). */
+/* How far the node's wall clock is too far ahead of its peers'; 0: it is not. While it is, nothing
+ * is logged here (CLOCK_SKEW). */
 void replica_clock_ahead(replica_t *self, uint32_t ahead_ms);
 /* Positions up to which streams are stable, as this life of the control plane says; lower ones than
  * before change nothing. */

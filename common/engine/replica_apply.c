@@ -60,8 +60,8 @@ static err_t s_void_copy(replica_t *self,
     return err;
 }
 
-/* Notes the pair of a batch; tells how its signals stand, which earlier copy they replace, and whose
- * usage goes down when they are void. */
+/* Notes the pair of a batch; tells how its signals stand, which earlier copy they replace, and
+ * whose usage goes down when they are void. */
 static ledger_standing_t s_note_pair(replica_t *self,
                                      const wal_batch_t *batch,
                                      bool *ret_voids,
@@ -184,8 +184,8 @@ wal_reader_t *replica_reader_at(replica_t *self, replica_stream_t *at, uint64_t 
     return at->reader;
 }
 
-/* A logged batch that cannot be applied may be in the state by half. Going on would skip the rest for
- * good, in the checkpoint too: the process ends, and says what it cannot apply. */
+/* A logged batch that cannot be applied may be in the state by half. Going on would skip the rest
+ * for good, in the checkpoint too: the process ends, and says what it cannot apply. */
 static err_t s_apply_or_end(replica_t *self, const wal_batch_t *batch, errbuf_t *errbuf)
 {
     self->counters.applied_events += batch->event_count;

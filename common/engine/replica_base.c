@@ -1,5 +1,5 @@
-/* A replica and its base: begins with it where the checkpoint does not reach it, knows when the next
- * one is due, and what may be truncated below it. */
+/* A replica and its base: begins with it where the checkpoint does not reach it, knows when the
+ * next one is due, and what may be truncated below it. */
 #include "common/base/check.h"
 #include "common/base/mutant.h"
 #include "common/engine/replica_state.h"
@@ -99,8 +99,8 @@ bool replica_base_is_lost(const replica_t *self)
     return self->base_is_lost;
 }
 
-/* A base that was flipped or removed under the node is wanted for its state, and for the region's next
- * start: better noticed now. */
+/* A base that was flipped or removed under the node is wanted for its state, and for the region's
+ * next start: better noticed now. */
 void replica_review_base(replica_t *self)
 {
     wal_path_t path;
@@ -274,9 +274,9 @@ static err_t s_look_at_stream(void *context, const wal_stream_name_t *name, cons
     return err;
 }
 
-/* The base is damaged (ERR_CORRUPT) or not there (ERR_NOT_FOUND). Where nothing was truncated, none is
- * needed, and the next one replaces it. Where the checkpoint suffices, it was lost. Else a damaged one
- * leaves no state to begin with; and where there is none, nothing says that there was.
+/* The base is damaged (ERR_CORRUPT) or not there (ERR_NOT_FOUND). Where nothing was truncated, none
+ * is needed, and the next one replaces it. Where the checkpoint suffices, it was lost. Else a
+ * damaged one leaves no state to begin with; and where there is none, nothing says that there was.
  * errs as given: nobody else has a base · of listing the files */
 static err_t s_go_on_without(replica_t *self,
                              const wal_path_t *tenants,

@@ -7,13 +7,14 @@
  *   'A' ...      writes for all shards that not all are known to hold, common/session/home_book.h
  *   'H', u8      half-life in seconds (u64 l.e.) that the cells of this signal id were made with
  *   'U' ...      usage, common/engine/usage.h
- *   'C'          highest HLC that the node had given or seen, so that a restart never goes below what
- *                it logged: wall i64 >= 0, logical u32, node u32 (l.e.)
+ *   'C'          highest HLC that the node had given or seen, so that a restart never goes below
+ *                what it logged: wall i64 >= 0, logical u32, node u32 (l.e.)
  *   'V', region u16, incarnation u64 (b.e.)
  *                applied position of a stream of this shard, u64 (l.e.)
  *
  * All of them change in one transaction, so state and applied vector always belong together. Cells
- * made with another half-life cannot be read: such a checkpoint is refused, and the state rebuilt. */
+ * made with another half-life cannot be read: such a checkpoint is refused,
+ * and the state rebuilt. */
 #include "common/engine/replica_state.h"
 
 #include "common/base/check.h"

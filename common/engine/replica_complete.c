@@ -1,5 +1,5 @@
-/* Writes that concern all shards: the leader of the user's home shard brings to the others what their
- * gateway did not (common/replication/completer.h decides, this carries it out). */
+/* Writes that concern all shards: the leader of the user's home shard brings to the others what
+ * their gateway did not (common/replication/completer.h decides, this carries it out). */
 #include "common/engine/replica_state.h"
 
 #include "common/base/check.h"
@@ -58,7 +58,8 @@ void replica_complete_reset(replica_t *self)
 /* -- sending ----------------------------------------------------------------------------------- */
 
 /* The writes of one message.
- * out ret_through  the last that was looked at · ret_hlc the highest stamp; returns how many there are */
+ * out ret_through  the last that was looked at · ret_hlc the highest stamp;
+ *                  returns how many there are */
 static uint32_t s_collect(replica_t *self,
                           const completer_effect_t *effect,
                           uint64_t *ret_through,

@@ -1,6 +1,6 @@
-/* Writes that gather before the next group: see group_pace.h. They wait as they came, before anything
- * was looked at or changed for them, so at the end of every turn what was logged is durable and
- * applied, and state, digest and checkpoint agree. */
+/* Writes that gather before the next group: see group_pace.h. They wait as they came, before
+ * anything was looked at or changed for them, so at the end of every turn what was logged is
+ * durable and applied, and state, digest and checkpoint agree. */
 #include "common/engine/replica_state.h"
 
 #include "common/base/check.h"

@@ -1,25 +1,27 @@
 /* A retry of what was logged under an earlier epoch, and how its answer stays the answer.
  *
- * A leader answers a retry with the copy that it holds. When it logged that copy itself under its own
- * epoch, no other one can displace it (dedup.h). One of an earlier epoch can be displaced by a copy that
- * this leader has never seen, if that was logged under an epoch between the two, or while both were
- * islands': two changes of leader while one request goes unanswered are enough.
+ * A leader answers a retry with the copy that it holds. When it logged that copy itself under its
+ * own epoch, no other one can displace it (dedup.h). One of an earlier epoch can be displaced by a
+ * copy that this leader has never seen, if that was logged under an epoch between the two, or while
+ * both were islands': two changes of leader while one request goes unanswered are enough.
  *
  *   epoch 1  R logs X for a request; S does not get it, T does
  *   epoch 2  S, who lacks X, logs Y for the same request; T does not get it
  *   epoch 3  T answers a retry with X, at `replicated`. Then Y arrives, and wins
  *
- * So before it answers, T logs the request anew, as it lies in X's log: a reissue Z under epoch 3. Z wins
- * against X and Y, everywhere and in any order, and each of them is voided as any second copy is; what
- * counts is the same. The answer waits for Z and names X: a reissue carries the name of the copy that
- * it stands for, and passes it on to a reissue of itself. So whoever was told of X before was told right.
+ * So before it answers, T logs the request anew, as it lies in X's log: a reissue Z under epoch 3.
+ * Z wins against X and Y, everywhere and in any order, and each of them is voided as any second
+ * copy is; what counts is the same. The answer waits for Z and names X: a reissue carries the name
+ * of the copy that it stands for, and passes it on to a reissue of itself. So whoever was told of X
+ * before was told right.
  *
- * Not needed for a copy of the epoch just before: none lies between, and a leader's copy goes before every
- * island's. Nor for a stable pair: all of its copies are known, and its answer names none. A session's
- * signal keeps its number, and so the stream that it was numbered in (session_book.h).
+ * Not needed for a copy of the epoch just before: none lies between, and a leader's copy goes
+ * before every island's. Nor for a stable pair: all of its copies are known, and its answer names
+ * none. A session's signal keeps its number, and so the stream that it was
+ * numbered in (session_book.h).
  *
- * A replica that has forgotten where X lies, since the pair is stable, voids Z instead of X. The state is
- * the same, for both have the same payload; `from` lets usage tell the same as well. */
+ * A replica that has forgotten where X lies, since the pair is stable, voids Z instead of X. The
+ * state is the same, for both have the same payload; `from` lets usage tell the same as well. */
 #include "common/engine/replica_state.h"
 
 #include "common/base/check.h"

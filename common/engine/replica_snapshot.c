@@ -1,6 +1,6 @@
-/* A replica and a base that another region made (design, idea 3): what its region's files hold, when
- * they fit the base, and the moment at which the state that was built beside the old one takes its
- * place.
+/* A replica and a base that another region made (design, idea 3): what its region's files hold,
+ * when they fit the base, and the moment at which the state that was built beside the old one takes
+ * its place.
  *
  *   FIT ----- another region's base is put in place (snapshot_load.h) ------------> JOINING
  *   JOINING   the old state serves and stands still; files are joined and fetched --> FIT, at the
@@ -11,9 +11,9 @@
  *   (start) - nor does the base verify; the files alone do not suffice --------> BASELESS
  *   BASELESS  nothing is applied and nothing served ---- another region's base ---> JOINING
  *
- * A process that dies in JOINING finds its old checkpoint below the base at its next start, and goes
- * on in AWAITED. A replica that fits and has applied all that another region's base holds, since it is
- * only its own that was lost, takes the file alone and stays FIT. */
+ * A process that dies in JOINING finds its old checkpoint below the base at its next start, and
+ * goes on in AWAITED. A replica that fits and has applied all that another region's base holds,
+ * since it is only its own that was lost, takes the file alone and stays FIT. */
 #include "common/engine/replica_state.h"
 
 #include "common/base/check.h"

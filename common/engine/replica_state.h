@@ -90,10 +90,12 @@ typedef struct {
 typedef enum {
     REPLICA_FILES_FIT,
     REPLICA_FILES_AWAITED, /* the state began with the base */
-    REPLICA_FILES_JOINING, /* the state is older than the base, serves on, and stands still; that of
-                              the base waits beside it (snapshot_load.h) */
-    REPLICA_FILES_BASELESS /* the checkpoint does not reach the base, and the base does not verify:
-                              nothing is applied and nothing served before another region's is here */
+    /* The state is older than the base, serves on, and stands still; that of the base waits beside
+     * it (snapshot_load.h). */
+    REPLICA_FILES_JOINING,
+    /* The checkpoint does not reach the base, and the base does not verify: nothing is applied and
+     * nothing served before another region's is here. */
+    REPLICA_FILES_BASELESS
 } replica_files_t;
 
 struct replica {
@@ -214,11 +216,13 @@ err_t replica_apply_batch(replica_t *self, const wal_batch_t *batch, errbuf_t *e
 wal_reader_t *replica_reader_at(replica_t *self, replica_stream_t *at, uint64_t from_seq);
 /* The receiver is told that its file does not verify, so that it fetches the events again. */
 void replica_tell_damage(replica_t *self, stream_id_t stream, uint64_t seq);
-/* Whether the receiver can mend what reading a file gave: ERR_CORRUPT, or ERR_NOT_FOUND, of any stream
- * but those that this node writes itself. One of this node that was given up is the receiver's. */
+/* Whether the receiver can mend what reading a file gave: ERR_CORRUPT, or ERR_NOT_FOUND, of any
+ * stream but those that this node writes itself. One of this node that was given up is the
+ * receiver's. */
 bool replica_is_mendable(const replica_stream_t *at, err_t err);
 /* The batch of a copy, from the files of this region.
- * out *ret_reader  NULL before; the caller destroys it, also after an error. The batch borrows from it
+ * out *ret_reader  NULL before; the caller destroys it, also after an error. The batch borrows from
+ *                  it
  * errs of a log file */
 err_t replica_read_copy(replica_t *self,
                         const dedup_position_t *position,
@@ -232,9 +236,9 @@ void replica_applier_step(replica_t *self,
 
 /* -- replica_checkpoint.c: the state as a whole ------------------------------------------------ */
 
-/* Gives each the other's state: all that replica_apply_batch changes and a checkpoint holds, but for
- * the vector, which the caller sees to. Neither has a checkpoint open. The next checkpoint of self is
- * whole. */
+/* Gives each the other's state: all that replica_apply_batch changes and a checkpoint holds, but
+ * for the vector, which the caller sees to. Neither has a checkpoint open. The next checkpoint of
+ * self is whole. */
 void replica_exchange_state(replica_t *self, replica_t *other);
 /* Everything counts as changed: for a store, or a base, that has nothing of this state. */
 void replica_mark_all(replica_t *self);
@@ -262,16 +266,16 @@ bool replica_covers_base(const replica_t *self, const base_head_t *head);
 void replica_keep_base(replica_t *self, const base_head_t *head);
 /* The file in place does not verify, or is gone. */
 void replica_lose_base(replica_t *self);
-/* The state covers the base, so it needs the places of pairs no more that the base has forgotten, and
- * the files that held them may go. */
+/* The state covers the base, so it needs the places of pairs no more that the base has forgotten,
+ * and the files that held them may go. */
 void replica_forget_joins(replica_t *self);
 
 /* -- replica_snapshot.c: a base that another region made --------------------------------------- */
 
 /* Whether the region's files hold all that the base holds, as far as they are needed. */
 bool replica_files_reach_base(const replica_t *self);
-/* The base in place is another region's. Where it is ahead of the state in some stream, or the state
- * waited for its files, the state stands still from here on until replica_take_snapshot. */
+/* The base in place is another region's. Where it is ahead of the state in some stream, or the
+ * state waited for its files, the state stands still from here on until replica_take_snapshot. */
 void replica_join_base(replica_t *self, const base_head_t *head);
 /* The state that was built from that base and covers this one's takes its place. They exchange
  * states; the next checkpoint is whole. */
@@ -317,8 +321,8 @@ bool replica_park(replica_t *self, uint64_t reply_to, slice_t bytes, int64_t dea
 
 /* -- replica_gather.c: what waits for the next group ------------------------------------------- */
 
-/* Whether the write waits for the next group and was taken for it, its bytes copied; or, where there
- * is no room for it, was refused, for writes stay in the order in which they came. */
+/* Whether the write waits for the next group and was taken for it, its bytes copied; or, where
+ * there is no room for it, was refused, for writes stay in the order in which they came. */
 bool replica_gather(
     replica_t *self, uint64_t reply_to, const msg_write_t *write, slice_t bytes, now_t now);
 /* Tells the pace of groups when the last one has reached the in-sync set. */
@@ -329,8 +333,8 @@ void replica_gathered_done(replica_t *self);
 
 /* -- replica_cohorts.c ------------------------------------------------------------------------- */
 
-/* The payload as it is logged: each signal with the cohorts that its user is in now, in the state that
- * this replica has applied. A user of whom it knows nothing is in none.
+/* The payload as it is logged: each signal with the cohorts that its user is in now, in the state
+ * that this replica has applied. A user of whom it knows nothing is in none.
  * out  ret_payload  the payload itself when nobody is in a cohort, else lives until the next call
  * errs ERR_TOO_LARGE */
 err_t replica_add_cohorts(replica_t *self, slice_t payload, slice_t *ret_payload, errbuf_t *errbuf);
@@ -349,8 +353,8 @@ void replica_tickets_move(replica_t *self,
                           const dedup_position_t *winner);
 /* Before the sessions are exchanged for that book: it numbers them by an order of its own. */
 void replica_tickets_exchange_sessions(replica_t *self, const session_book_t *next);
-/* What the core decided for a ticket, made what its client is told: code, durability and replicas may
- * change. Returns the message, which lives for ever. */
+/* What the core decided for a ticket, made what its client is told: code, durability and replicas
+ * may change. Returns the message, which lives for ever. */
 const char *replica_ticket_settle(const replica_t *self,
                                   const replica_ticket_t *ticket,
                                   leader_effect_t *effect);
@@ -400,7 +404,7 @@ void replica_session_read(replica_t *self, const msg_read_t *read, msg_t *msg);
 /* A leader closes sessions that were idle for too long, by records (design idea 1). */
 void replica_session_review(replica_t *self, now_t now);
 
-/* -- replica_complete.c: writes for all shards -------------------------------------------------- */
+/* -- replica_complete.c: writes for all shards ------------------------------------------------- */
 
 completer_t *replica_complete_new(const replica_t *self);
 /* The orders of the home book begin anew. */

@@ -1,15 +1,16 @@
 /* Who answers for a request that was logged in two streams, and with which copy.
  *
- * While a client's request waits at a leader, another leader may be named, and the gateway repeats it
- * there before the first copy has arrived. Both copies are durable in the end and one of them is voided;
- * a client that asks at three gateways must still hear of one.
+ * While a client's request waits at a leader, another leader may be named, and the gateway repeats
+ * it there before the first copy has arrived. Both copies are durable in the end and one of them is
+ * voided; a client that asks at three gateways must still hear of one.
  *
- *   - The copy of the higher epoch stays (dedup.h). So what a leader has logged and acknowledged itself
- *     is what every later leader answers, whatever earlier ones logged and ship afterwards.
- *   - A leader that was replaced leaves the answer to the new one, which may have logged its own copy.
- *   - So does one that leads again when the answer comes: under an epoch between, another leader may have
- *     acknowledged a copy that lies in this region's files and is not applied yet. A request that is
- *     repeated is looked at only when those are (replica_is_ready).
+ *   - The copy of the higher epoch stays (dedup.h). So what a leader has logged and acknowledged
+ *     itself is what every later leader answers, whatever earlier ones logged and ship afterwards.
+ *   - A leader that was replaced leaves the answer to the new one, which may
+ *     have logged its own copy.
+ *   - So does one that leads again when the answer comes: under an epoch between, another leader
+ *     may have acknowledged a copy that lies in this region's files and is not applied yet. A
+ *     request that is repeated is looked at only when those are (replica_is_ready).
  *   - What waits for a copy that loses is told of the one that stays.
  *   - A retry of a copy of an earlier epoch may have to be logged anew before its answer can stay
  *     (replica_reissue.c). */

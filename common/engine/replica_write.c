@@ -261,7 +261,8 @@ static code_t s_code_of_append(err_t err)
                                   : CODE_BAD_REQUEST;
 }
 
-/* Puts a reissue in the copy's place; false when the request was refused, since none can be logged. */
+/* Puts a reissue in the copy's place; false when the request was refused,
+ * since none can be logged. */
 static bool s_reissue(replica_t *self,
                       uint64_t reply_to,
                       const msg_write_t *write,

@@ -85,8 +85,8 @@ static err_t s_judge(const snapshot_load_t *self, errbuf_t *errbuf)
     return err;
 }
 
-/* The file gets its name. A folder that cannot be synced leaves open which base is there after a power
- * cut, while the receiver drops what only the new one holds: the process ends. */
+/* The file gets its name. A folder that cannot be synced leaves open which base is there after a
+ * power cut, while the receiver drops what only the new one holds: the process ends. */
 static err_t s_put_in_place(snapshot_load_t *self, errbuf_t *errbuf)
 {
     const disk_t *disk = self->live->env->disk;
@@ -118,7 +118,8 @@ static err_t s_adopt(snapshot_load_t *self, errbuf_t *errbuf)
         err = s_put_in_place(self, errbuf);
     }
     if (err == ERR_OK) {
-        /* However far ahead, as with a logged record: refused, what all others hold would be lost. */
+        /* However far ahead, as with a logged record: refused, what all
+         * others hold would be lost. */
         hlc_observe(self->live->hlc, self->hlc.last);
         replica_join_base(self->live, base_reader_head(self->reader));
         base_reader_destroy(&self->reader);

@@ -1,5 +1,6 @@
-/* A snapshot of one (tenant, shard), from the file that the region's reconciler fetched to the state of
- * a replica (design, idea 3 and section 6). It is a base that another region made (base_file.h):
+/* A snapshot of one (tenant, shard), from the file that the region's reconciler fetched to the
+ * state of a replica (design, idea 3 and section 6). It is a base that another
+ * region made (base_file.h):
  *
  *   LOADING   the file gets a name that the reconciler does not know; then a piece per turn, into a
  *      |      state beside the live one; hash, vector and digest are verified. Refused: nothing has
@@ -18,8 +19,8 @@
  *      v
  *   TAKEN     the built state covers the live one and replaces it; the next checkpoint is whole
  *
- * It is over with ADOPTED where only the region's base was lost: a live state that fits its files and has
- * applied all that the other base holds goes on.
+ * It is over with ADOPTED where only the region's base was lost: a live state that fits its files
+ * and has applied all that the other base holds goes on.
  *
  * Cost: the state once more in memory, from LOADING to TAKEN; twice more while a later snapshot is
  * LOADING beside one that is WAITING for files. */
@@ -36,10 +37,10 @@ void snapshot_load_destroy(snapshot_load_t **self_p);
 
 /* One bounded piece of work.
  * in may_replace  no checkpoint of the live state is open
- * errs ERR_OK taken: it is over · ERR_AGAIN there is more to do at once · ERR_FULL it waits, for files
- *      or for may_replace.
- *      Only before it is adopted, and then it is over and nothing has changed: ERR_CORRUPT it contradicts
- *      itself · ERR_UNSUPPORTED · ERR_STALE it needs logs that are not here any more ·
+ * errs ERR_OK taken: it is over · ERR_AGAIN there is more to do at once · ERR_FULL it waits, for
+ *      files or for may_replace.
+ *      Only before it is adopted, and then it is over and nothing has changed: ERR_CORRUPT it
+ *      contradicts itself · ERR_UNSUPPORTED · ERR_STALE it needs logs that are not here any more ·
  *      ERR_NOT_FOUND no file: it was adopted before, or never came · ERR_IO, ERR_DISK_FULL ·
  *      ERR_TOO_LARGE a path */
 err_t snapshot_load_step(snapshot_load_t *self, bool may_replace, now_t now, errbuf_t *errbuf);

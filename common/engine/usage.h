@@ -34,7 +34,8 @@ typedef struct {
 /* Frees and empties; may be called twice. */
 void usage_done(usage_t *self);
 
-/* A batch of this node was applied, or taken back after it was applied. in payload sound: applied */
+/* A batch of this node was applied, or taken back after it was applied.
+ * in payload  sound: applied */
 void usage_log(usage_t *self, node_id_t origin, slice_t payload);
 void usage_void(usage_t *self, node_id_t origin, slice_t payload);
 
@@ -46,8 +47,8 @@ typedef struct {
     uint64_t bytes;
 } usage_slot_t;
 
-/* Slots of all origins, by (region, shard). out room for PN_COUNTER_SLOT_COUNT_MAX; returns how many
- */
+/* Slots of all origins, by (region, shard).
+ * out room for PN_COUNTER_SLOT_COUNT_MAX; returns how many */
 uint32_t usage_slots(const usage_t *self, usage_slot_t *ret_slots);
 /* Merges what another one told of a node. in slot->origin within the mesh's bounds */
 void usage_raise(usage_t *self, const usage_slot_t *slot);

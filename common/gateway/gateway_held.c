@@ -1,5 +1,5 @@
-/* After a write that all shards hold: word of it to the user's home shard, whose leader would otherwise
- * bring it to all of them once more (common/replication/completer.h). */
+/* After a write that all shards hold: word of it to the user's home shard, whose leader would
+ * otherwise bring it to all of them once more (common/replication/completer.h). */
 #include "common/gateway/gateway_state.h"
 
 #include "common/base/check.h"

@@ -1,5 +1,5 @@
-/* Sessions at the gateway: their writes and reads go to the user's home shard, which their id names;
- * a retrieve reads the session first and gives each shard the signals of its items. */
+/* Sessions at the gateway: their writes and reads go to the user's home shard, which their id
+ * names; a retrieve reads the session first and gives each shard the signals of its items. */
 #include "common/gateway/gateway_state.h"
 
 #include "common/base/check.h"

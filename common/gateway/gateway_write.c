@@ -292,7 +292,8 @@ static msg_write_t s_message(const gateway_request_t *request, uint32_t index, n
 }
 
 /* Who is asked: the leader, as a node or the table names it; when its region cannot be reached and
- * the tenant accepts islands, the own region's node, which decides whether it is cut off as well. */
+ * the tenant accepts islands, the own region's node, which decides whether
+ * it is cut off as well. */
 static region_id_t s_choose(const gateway_engine_t *self,
                             const gateway_request_t *request,
                             const gateway_part_t *part,

@@ -5,8 +5,9 @@
  * request, so equal replicas give equal bits. A score that leaves the range of a double is put at
  * its end; one that is no number counts as 0.
  *
- * Signals of a session (request.session) count for this answer as if they were in the cells of their
- * items: an item that has nothing else is a candidate by them, and `unseen` leaves them all out. */
+ * Signals of a session (request.session) count for this answer as if they were in the cells of
+ * their items: an item that has nothing else is a candidate by them, and `unseen`
+ * leaves them all out. */
 #ifndef TIDAL_COMMON_QUERY_RETRIEVE_H
 #define TIDAL_COMMON_QUERY_RETRIEVE_H
 

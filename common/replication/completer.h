@@ -1,5 +1,5 @@
-/* Brings what one shard logged for all shards to the others: what is sent to which shard, when it is
- * repeated, and when all hold it (design section 5).
+/* Brings what one shard logged for all shards to the others: what is sent to which shard, when it
+ * is repeated, and when all hold it (design section 5).
  *
  * What is pending has rising orders (common/session/home_book.h). Each other shard confirms, like a
  * receiver of a log, all up to an order; what every shard has confirmed is held.
@@ -10,7 +10,8 @@
  *   held         ^                    logged as held through 2
  *
  * Invariants
- *   1. nothing is sent before it has been pending for the grace time (and sent at the latest after two).
+ *   1. nothing is sent before it has been pending for the grace time (and sent
+ *      at the latest after two).
  *   2. at most one message to each shard is under way; one without an answer is given up after
  *      answer_ns, and a late answer of it changes nothing.
  *   3. what is held was confirmed by every other shard, in the time since this node began to lead.

@@ -1,11 +1,11 @@
 /* When a leader's next group of writes is made durable: the pure core of group commit.
  *
  * A group costs some forty wake-ups in three regions (sync, ship, two syncs, two confirmations, two
- * replicas that apply), whatever is in it. A machine that has no time left answers all of them late,
- * and small groups keep it so. Therefore a group gathers while the one before it is on its way to
- * the in-sync set, and then for as long again as that took longer than it can take: with queues
- * anywhere on the way, groups grow; without any, none waits for more than the one before it (the
- * idea of TCP Vegas: Brakmo and Peterson, 1995). A first write after a pause never waits.
+ * replicas that apply), whatever is in it. A machine that has no time left answers all of them
+ * late, and small groups keep it so. Therefore a group gathers while the one before it is on its
+ * way to the in-sync set, and then for as long again as that took longer than it can take: with
+ * queues anywhere on the way, groups grow; without any, none waits for more than the one before it
+ * (the idea of TCP Vegas: Brakmo and Peterson, 1995). A first write after a pause never waits.
  *
  *   until = flushed + usual + (usual - least), hold_ns after flushed at the most
  *   usual   smoothed time from a group's sync to its confirmation

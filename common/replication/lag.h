@@ -49,8 +49,8 @@ void lag_destroy(lag_t **self_p);
  * cost O(log streams), now and then LAG_REPORT_COUNT_MAX */
 err_t lag_report(lag_t *self, stream_id_t stream, uint64_t head_seq, int64_t report_ns);
 
-/* Nobody holds events of the stream above head_seq any more: what was reported of them is forgotten.
- * A head that is not lower, or a stream that is not known, changes nothing. */
+/* Nobody holds events of the stream above head_seq any more: what was reported of them is
+ * forgotten. A head that is not lower, or a stream that is not known, changes nothing. */
 void lag_lost(lag_t *self, stream_id_t stream, uint64_t head_seq);
 
 /* A full list of a region's heads arrived, and every stream in it was reported first. A stream that

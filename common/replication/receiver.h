@@ -52,8 +52,8 @@ typedef struct receiver receiver_t;
 typedef enum {
     RECEIVER_EVENT_RECOVERED, /* a replica that lies on the disk at the start */
     RECEIVER_EVENT_HEADS,     /* one head of a shipper's list */
-    /* A heads message ended: what was not in it of a shard that is known there, that region does not
-     * have. The shipper wants the full list. */
+    /* A heads message ended: what was not in it of a shard that is known there, that region does
+     * not have. The shipper wants the full list. */
     RECEIVER_EVENT_HEARD,
     RECEIVER_EVENT_BLOCKS,    /* blocks arrived */
     RECEIVER_EVENT_OFFERED,   /* what the replica's file said to them */
@@ -126,8 +126,8 @@ typedef struct {
     region_id_t source;  /* whose shipper is to send it; 0 nobody yet */
     bool resend;         /* in the status to the source */
     bool is_changed;     /* since the last publish */
-    /* It may hold less than it did: damage was set aside or an end was cut, and what the others hold
-     * has not come again. */
+    /* It may hold less than it did: damage was set aside or an end was cut, and what the others
+     * hold has not come again. */
     bool is_damaged;
 } receiver_row_t;
 

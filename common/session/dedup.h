@@ -14,12 +14,13 @@
  * epoch, and of one epoch the one with the lowest (HLC, stream, first seq); every replica voids the
  * others, exactly. dedup only names them; the caller voids.
  *
- * Why the highest epoch: a leader begins an epoch with all that was acknowledged before it, so it logs
- * a pair only where no earlier copy was acknowledged and none ever will be (leader.h). Its own copy may
- * be acknowledged before the earlier one comes to light: whatever the clocks say, it is the one to
- * stay. What an island logs has epoch 0 and gives way to every leader's copy: an island promises
- * its own disk alone. A leader that would answer with a copy of an earlier epoch logs a reissue of it
- * under its own (common/engine/replica_reissue.c), which answers go on calling by the first one's name.
+ * Why the highest epoch: a leader begins an epoch with all that was acknowledged before it, so it
+ * logs a pair only where no earlier copy was acknowledged and none ever will be (leader.h). Its own
+ * copy may be acknowledged before the earlier one comes to light: whatever the clocks say, it is
+ * the one to stay. What an island logs has epoch 0 and gives way to every leader's copy: an island
+ * promises its own disk alone. A leader that would answer with a copy of an earlier epoch logs a
+ * reissue of it under its own (common/engine/replica_reissue.c), which answers go on calling
+ * by the first one's name.
  *
  *   pair      not seen ----> seen, 1..n positions ----> seen and stable
  *                     add                        forget
@@ -147,7 +148,8 @@ void dedup_forget_stable(dedup_t *self, stream_id_t stream, uint64_t through_seq
 
 /* Up to where copies in the stream were forgotten; 0: nothing was. */
 uint64_t dedup_stable_seq(const dedup_t *self, stream_id_t stream);
-/* First seq of the first copy in the stream that is remembered; 0: none is. cost the stream's positions */
+/* First seq of the first copy in the stream that is remembered; 0: none is.
+ * cost the stream's positions */
 uint64_t dedup_first_place(const dedup_t *self, stream_id_t stream);
 
 /* -- the whole --------------------------------------------------------------------------------- */

@@ -1,9 +1,9 @@
 /* What dedup writes into a checkpoint, byte by byte. Version 2. Numbers in keys big-endian, so that
  * entries are ordered as numbers; in values little-endian. A store puts a prefix before each key.
  *
- * Version 1 had no epochs: of two copies it kept the one with the lower HLC, and states made with it
- * hold what that rule left. They are refused, all of them, for half of a mesh judging by another rule
- * would never be equal to the rest.
+ * Version 1 had no epochs: of two copies it kept the one with the lower HLC, and states made with
+ * it hold what that rule left. They are refused, all of them, for half of a mesh judging by another
+ * rule would never be equal to the rest.
  *
  *   kind      key
  *   seen      'p', producer size u8 (1..64), producer, block u32

@@ -1,20 +1,21 @@
-/* What the home shard of a user has logged for all shards and is not known to be held by all of them
- * (design section 5): user attributes, mutes and blocks. Whoever leads the shard repeats it until a
- * HELD record says that it is held.
+/* What the home shard of a user has logged for all shards and is not known to be held by all of
+ * them (design section 5): user attributes, mutes and blocks. Whoever leads the shard repeats it
+ * until a HELD record says that it is held.
  *
- * The unit is a register: an attribute of a user by its name, a mute or block by its creator. Of each
- * register there is L, the highest stamp written (which the ledger keeps for ever), and H, the highest
- * stamp in a HELD record. (A mute or block with an equal stamp is higher when it sets.)
+ * The unit is a register: an attribute of a user by its name, a mute or block by its creator. Of
+ * each register there is L, the highest stamp written (which the ledger keeps for ever), and H, the
+ * highest stamp in a HELD record. (A mute or block with an equal stamp is higher when it sets.)
  *
  *   L > H   it is pending                          kept here
  *   L = H   every shard holds what counts          nothing is kept
  *   L < H   HELD came before the write itself,     kept here until the write comes
  *           which another stream brings
  *
- * Neither the order of records nor a second copy of one leaves a trace, and memory is bounded by what
- * is on its way. (One exception, for the ledger keeps at most USER_ATTRIBUTE_COUNT_MAX attributes of a
- * user: one that is pending while more than so many later ones come stays so until it is found gone.)
- * It is in no digest: what it makes a leader do changes nothing where it was done before.
+ * Neither the order of records nor a second copy of one leaves a trace, and memory is bounded by
+ * what is on its way. (One exception, for the ledger keeps at most USER_ATTRIBUTE_COUNT_MAX
+ * attributes of a user: one that is pending while more than so many later ones come stays so until
+ * it is found gone.) It is in no digest: what it makes a leader do changes nothing where it was
+ * done before.
  *
  * With one shard, and for users whose home is another shard, nothing is ever kept. */
 #ifndef TIDAL_COMMON_SESSION_HOME_BOOK_H
@@ -71,8 +72,8 @@ void home_book_checkpoint_settle(home_book_t *self, bool durable);
 void home_book_mark_all(home_book_t *self);
 /* One entry into a book that nothing else was done to yet. errs ERR_CORRUPT · ERR_UNSUPPORTED */
 err_t home_book_load_entry(home_book_t *self, slice_t key, slice_t value, errbuf_t *errbuf);
-/* Whether both hold the same. Attributes that are not in the ledger of a, which is equal to that of b,
- * are left out: see the exception above. */
+/* Whether both hold the same. Attributes that are not in the ledger of a, which is equal to that of
+ * b, are left out: see the exception above. */
 bool home_book_equal(const home_book_t *a, const home_book_t *b, const ledger_t *ledger);
 
 #endif

@@ -7,26 +7,27 @@
  * and the same answers, bit for bit.
  *
  *   start    of several the one with the lowest stamp; equal stamps: the lower (agent, meta)
- *   close    of several the one with the lowest stamp; equal stamps: the one that a client asked for
+ *   close    of several the one with the lowest stamp; equal stamps: the one that a client asked
+ *            for
  *   signals  all that count, in the order of (HLC, stream, session seq)
  *   seqs     per origin a tracker (session_tracker.h): a signal whose session seq has come before
  *            from the same stream is not taken. So what is logged once counts once, even if it is
  *            handed in twice
  *
- *   unknown ----> known by signals or a close ----> open ----> closed      records only add; nothing
- *        \-----------------------------------------^  start     ^ close    goes back, and a session
- *                                                               is never forgotten
+ *   unknown ----> known by signals or a close ----> open ----> closed
+ *        \-----------------------------------------^  start     ^ close
+ *   Records only add: nothing goes back, and a session is never forgotten.
  *
  * A second copy of a request is void (design idea 5): its session seq counts as come, its signal is
- * not kept, whether it was void on arrival or is taken back later. Starts and closes are never void:
- * of two copies the lower stamp stays, also where the other copy counts for answers, being of the
- * higher epoch (dedup.h). A reissue (common/engine/replica_reissue.c) is the copy that it names: its
- * signal stands in that one's stream, under that one's event number and session seq, which is what
- * the record that it repeats says. It counts when it is applied, whether or not that copy has come, and
- * is there once, whichever of the two counts.
+ * not kept, whether it was void on arrival or is taken back later. Starts and closes are never
+ * void: of two copies the lower stamp stays, also where the other copy counts for answers, being of
+ * the higher epoch (dedup.h). A reissue (common/engine/replica_reissue.c) is the copy that it
+ * names: its signal stands in that one's stream, under that one's event number and session seq,
+ * which is what the record that it repeats says. It counts when it is applied, whether or not that
+ * copy has come, and is there once, whichever of the two counts.
  *
- * Memory, for ever: 300 bytes per session with one origin, 72 per further origin, 64 per signal (with
- * up to as many again in reserve), agent and meta. One thread. Out of memory is a CHECK. */
+ * Memory, for ever: 300 bytes per session with one origin, 72 per further origin, 64 per signal
+ * (with up to as many again in reserve), agent and meta. One thread. Out of memory is a CHECK. */
 #ifndef TIDAL_COMMON_SESSION_SESSION_BOOK_H
 #define TIDAL_COMMON_SESSION_SESSION_BOOK_H
 
@@ -161,9 +162,10 @@ void session_book_checkpoint_settle(session_book_t *self, bool is_durable);
 /* The next checkpoint writes every session, for a store that has nothing of this book. Not while a
  * checkpoint is open. */
 void session_book_mark_all(session_book_t *self);
-/* One entry of a checkpoint into a book that nothing else was done to yet. in key  without the prefix
- * errs ERR_CORRUPT malformed, not canonical, or there already · ERR_UNSUPPORTED a later version. The
- *      book must be thrown away then */
+/* One entry of a checkpoint into a book that nothing else was done to yet.
+ * in   key  without the prefix
+ * errs ERR_CORRUPT malformed, not canonical, or there already · ERR_UNSUPPORTED a later version.
+ *      The book must be thrown away then */
 err_t session_book_load_entry(session_book_t *self, slice_t key, slice_t value, errbuf_t *errbuf);
 
 /* One session in which two books differ; a value is empty where the side does not know it. */

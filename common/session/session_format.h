@@ -13,7 +13,8 @@
  *   42  4   signals
  *   46  -   agent, meta
  *
- * then each origin, a stream of the checkpoint's tenant and shard, in the order of stream_id_compare:
+ * then each origin, a stream of the checkpoint's tenant and shard, in the order of
+ * stream_id_compare:
  *   2   region u16
  *   8   incarnation u64, not 0
  *   4   intervals, 1..
@@ -25,8 +26,8 @@
  *   8   event seq u64, not 0
  *   8   item u64, 8 ts i64, 8 weight f64, 1 signal u8, in the ranges of record.h
  *
- * Digest: the sum modulo 2^128, over all sessions, of XXH3_128 (seed 'S', low 64 bits first) over key
- * and value. */
+ * Digest: the sum modulo 2^128, over all sessions, of XXH3_128 (seed 'S', low 64 bits first) over
+ * key and value. */
 #ifndef TIDAL_COMMON_SESSION_SESSION_FORMAT_H
 #define TIDAL_COMMON_SESSION_SESSION_FORMAT_H
 

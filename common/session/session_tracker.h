@@ -1,9 +1,9 @@
 /* Which numbers of a sequence have come: a contiguous high-water mark and what lies above it.
  *
- * Every number is taken once. 1, 2, 3 raise the mark; a number at or below the mark, or one above it
- * that came before, is refused; a number that leaves a gap waits above the mark until the gap is
- * filled. Equal sets of numbers give equal trackers, in whatever order they came. Zeroed memory is a
- * tracker that has seen nothing. */
+ * Every number is taken once. 1, 2, 3 raise the mark; a number at or below the mark, or one above
+ * it that came before, is refused; a number that leaves a gap waits above the mark until the gap is
+ * filled. Equal sets of numbers give equal trackers, in whatever order they came. Zeroed memory is
+ * a tracker that has seen nothing. */
 #ifndef TIDAL_COMMON_SESSION_SESSION_TRACKER_H
 #define TIDAL_COMMON_SESSION_SESSION_TRACKER_H
 

@@ -123,13 +123,13 @@ double ledger_velocity(const ledger_t *self,
 /* -- cohorts ----------------------------------------------------------------------------------- */
 
 /* A user with attribute locale = EU is in cohort `locale:EU`. Name and value together, with the
- * colon, are at most NAME_LENGTH_MAX bytes: a longer attribute makes no cohort. A user is in as many
- * cohorts as such attributes; two that come to the same text are one. */
+ * colon, are at most NAME_LENGTH_MAX bytes: a longer attribute makes no cohort. A user is in as
+ * many cohorts as such attributes; two that come to the same text are one. */
 
 /* Whether any user has attributes; if not, none is in a cohort. cost O(1) */
 bool ledger_has_users(const ledger_t *self);
-/* Which cohorts the users of these signals are in now: for whoever logs the signals. The state keeps
- * to what was logged, whatever the attributes become.
+/* Which cohorts the users of these signals are in now: for whoever logs the signals. The state
+ * keeps to what was logged, whatever the attributes become.
  * out  builder  the sets of all events, when true · false no user is in a cohort; then the builder
  *               holds nothing of use
  * cost nothing while no user has attributes; else 20..100 ns per event, more for each distinct user

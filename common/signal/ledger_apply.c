@@ -1,9 +1,9 @@
 /* Records into state.
  *
  * The memory of a signal's item, user, cell and seen pair is spread over tables that do not fit a
- * cache. So signals go through stages, each a fixed number of signals behind the one before: a stage
- * touches what the one before has started to load, and starts loading what the next one needs. Each
- * stage sees the signals in their order; only the last one changes what is counted. */
+ * cache. So signals go through stages, each a fixed number of signals behind the one before: a
+ * stage touches what the one before has started to load, and starts loading what the next one
+ * needs. Each stage sees the signals in their order; only the last one changes what is counted. */
 #include "common/signal/ledger_state.h"
 #include "common/wal/record_session.h"
 
@@ -268,7 +268,8 @@ static err_t s_check_record(const ledger_t *self, const record_t *record, errbuf
         return ERR_UNSUPPORTED;
     }
     if (record->type != RECORD_SIGNALS) {
-        return ERR_OK; /* sessions are not the ledger's, but their signals are those of its schema */
+        /* Sessions are not the ledger's, but their signals are those of its schema. */
+        return ERR_OK;
     }
     const record_signals_t *signals = &record->as.signals;
     bool constant = (signals->flags & RECORD_SIGNAL_CONSTANT) != 0;

@@ -1,10 +1,10 @@
 /* Cells of cohorts.
  *
- * An event with a user counts once in the cell of all users, and once more in the cell of each cohort
- * that its record names. These have a table and an index of their own, keyed by (item, signal,
- * cohort), so that what has no cohort pays nothing for them. Names are interned: cells refer to a
- * row of the table of names, whose numbers follow the order of first appearance and therefore leave
- * this file only as numbers of the moment. Entries carry the name itself. */
+ * An event with a user counts once in the cell of all users, and once more in the cell of each
+ * cohort that its record names. These have a table and an index of their own, keyed by (item,
+ * signal, cohort), so that what has no cohort pays nothing for them. Names are interned: cells
+ * refer to a row of the table of names, whose numbers follow the order of first appearance and
+ * therefore leave this file only as numbers of the moment. Entries carry the name itself. */
 #include "common/signal/ledger_state.h"
 
 #include "common/wal/record_cohorts.h"
@@ -243,7 +243,8 @@ static void s_put_lane(
     }
 }
 
-/* Resolves the names of a record, and where each of its sets begins. out rows by name, places by set */
+/* Resolves the names of a record, and where each of its sets begins.
+ * out rows by name, places by set */
 static void s_resolve(ledger_t *self,
                       const record_cohorts_t *cohorts,
                       const uint32_t **ret_rows,

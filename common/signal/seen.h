@@ -63,8 +63,9 @@ void seen_init(seen_t *self);
 /* Frees; may be called twice. */
 void seen_done(seen_t *self);
 
-/* Where the pair's line begins, for __builtin_prefetch; any address while there are none. (A function
- * that only prefetches would be one without effect to gcc, which leaves calls of such out.) */
+/* Where the pair's line begins, for __builtin_prefetch; any address while there are none. (A
+ * function that only prefetches would be one without effect to gcc, which
+ * leaves calls of such out.) */
 static inline const void *seen_address(const seen_t *self, seen_key_t key)
 {
     const seen_part_t *part = &self->parts[key.part];

@@ -24,7 +24,8 @@ void cohort_builder_begin(cohort_builder_t *self);
 /* A cohort of the next event; one that is added twice counts once.
  * in name  copied; 1..NAME_LENGTH_MAX bytes of UTF-8; at most USER_ATTRIBUTE_COUNT_MAX per event */
 void cohort_builder_add_name(cohort_builder_t *self, slice_t name);
-/* The next event counts for the names added since the last one. out number of its set; 0: no names */
+/* The next event counts for the names added since the last one.
+ * out number of its set; 0: no names */
 uint32_t cohort_builder_put_event(cohort_builder_t *self);
 /* The next event counts for the same set as an earlier one. in number of that set, may be 0 */
 void cohort_builder_put_set(cohort_builder_t *self, uint32_t number);

@@ -25,8 +25,8 @@
  * little more than a byte per event; a batch whose users are in no cohort has none.
  *   names     u16 m, 1..COHORT_NAME_COUNT_MAX
  *   sets      u16 s, 1..COHORT_SET_COUNT_MAX
- *   set       of each event: u8 x n (s up to 255) or u16 x n; 0: no cohort, else 1..s. A set's first
- *             use comes after the first use of the set before it, and each set is used
+ *   set       of each event: u8 x n (s up to 255) or u16 x n; 0: no cohort, else 1..s. A set's
+ *             first use comes after the first use of the set before it, and each set is used
  *   set size  u8 x s: names of the set, 1..USER_ATTRIBUTE_COUNT_MAX
  *   members   of the sets, one set after the other: number of the name, 0..m-1, u8 (m up to 256) or
  *             u16 each; strictly rising within a set; each name is in a set
@@ -44,15 +44,15 @@
  *
  * SESSION_START body: session 24 bytes (user u64, not 0, and 16 bytes), hlc, agent size u16, meta
  *   size u16, agent (UTF-8), meta (one encoded msgpack value, or nothing; opaque here)
- * SESSION_SIGNAL body, 69 bytes: session, hlc, session seq u32 (which signal of that session in this
- *   stream, from 1; 0 on the way to the leader, which gives the number), item u64, ts i64,
+ * SESSION_SIGNAL body, 69 bytes: session, hlc, session seq u32 (which signal of that session in
+ *   this stream, from 1; 0 on the way to the leader, which gives the number), item u64, ts i64,
  *   weight f64, signal u8
  * SESSION_CLOSE body, 41 bytes: session, hlc, auto u8 (1 the leader closed it for its age)
  *
- * HELD body: every shard holds what was written to one register of the user up to this stamp. Logged
- *   by the leader of the user's home shard, 36 bytes and the name:
- *   user u64, not 0; hlc; kind u8 (held_kind_t); set u8 (of a mute or block with this stamp, for equal
- *   stamps are decided by it; else 0); target u64 (creator of a mute or block; else 0);
+ * HELD body: every shard holds what was written to one register of the user up to this stamp.
+ *   Logged by the leader of the user's home shard, 36 bytes and the name:
+ *   user u64, not 0; hlc; kind u8 (held_kind_t); set u8 (of a mute or block with this stamp, for
+ *   equal stamps are decided by it; else 0); target u64 (creator of a mute or block; else 0);
  *   name size u16, name (of an attribute, UTF-8; else nothing)
  *
  * Reserved: 24.. tenants, 32 impressions (what was shown to whom), 33 void,
@@ -212,7 +212,8 @@ typedef struct {
  * not UTF-8, a field or attribute given twice): such a record would make its stream unreadable for
  * ever, so whoever takes foreign input validates it before. */
 
-/* Appends one SIGNALS record in the narrowest columns, without cohorts (cohort_builder.h). in events 1..WAL_BATCH_COUNT_MAX */
+/* Appends one SIGNALS record in the narrowest columns, without cohorts (cohort_builder.h).
+ * in events 1..WAL_BATCH_COUNT_MAX */
 void record_append_signals(buffer_t *payload, const signal_event_t *events, uint32_t count);
 /* Appends a record of any type but SIGNALS, from its decoded form. */
 void record_append(buffer_t *payload, const record_t *record);
@@ -225,8 +226,8 @@ err_t record_next(slice_t payload, size_t *offset_p, record_t *ret_record, errbu
 /* Event i of the columns; i < count. */
 void record_signals_get(const record_signals_t *signals, uint32_t i, signal_event_t *ret_event);
 
-/* Signals in a payload; looks at the heads of its records alone. in payload sound, as an applied one;
- * of another one whatever stands before the first unsound head counts */
+/* Signals in a payload; looks at the heads of its records alone. in payload sound, as an applied
+ * one; of another one whatever stands before the first unsound head counts */
 uint64_t record_signal_count(slice_t payload);
 
 /* Walks a whole payload: structure, ranges, and that it holds exactly `event_count` events.

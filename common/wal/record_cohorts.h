@@ -1,8 +1,8 @@
 /* The cohorts column of a SIGNALS record, as record.h lays it out, for reading.
  *
- * A record names each cohort once, lists the distinct sets of cohorts that its events count for, and
- * gives each event the number of its set. Who works through all events resolves the names once and
- * follows the numbers; record_cohorts_get is for those who look at one event. */
+ * A record names each cohort once, lists the distinct sets of cohorts that its events count for,
+ * and gives each event the number of its set. Who works through all events resolves the names once
+ * and follows the numbers; record_cohorts_get is for those who look at one event. */
 #ifndef TIDAL_COMMON_WAL_RECORD_COHORTS_H
 #define TIDAL_COMMON_WAL_RECORD_COHORTS_H
 

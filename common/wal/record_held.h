@@ -1,6 +1,6 @@
-/* The body of a record that says: every shard holds what was written to a register of a user up to a
- * stamp. The leader of the user's home shard logs it (design section 5). For record.c, and for the
- * checkpoint of what is not held yet, which keeps such bodies. */
+/* The body of a record that says: every shard holds what was written to a register of a user up to
+ * a stamp. The leader of the user's home shard logs it (design section 5). For record.c, and for
+ * the checkpoint of what is not held yet, which keeps such bodies. */
 #ifndef TIDAL_COMMON_WAL_RECORD_HELD_H
 #define TIDAL_COMMON_WAL_RECORD_HELD_H
 

@@ -1,5 +1,5 @@
-/* The bodies of session records, all of fixed size but for agent and meta. For record.c, and for the
- * leader, which gives a session signal its number. */
+/* The bodies of session records, all of fixed size but for agent and meta. For record.c, and for
+ * the leader, which gives a session signal its number. */
 #ifndef TIDAL_COMMON_WAL_RECORD_SESSION_H
 #define TIDAL_COMMON_WAL_RECORD_SESSION_H
 
@@ -22,8 +22,8 @@ void record_session_append(buffer_t *payload, const record_t *record);
  * in session_seq 1..SESSION_SIGNAL_COUNT_MAX */
 void record_session_put_seq(uint8_t *bytes, uint32_t session_seq);
 
-/* Whether a record of a session is in the payload. Looks at headers alone: one for the usual payload
- * of one record. in payload  decoded before, or cut anywhere (then false) */
+/* Whether a record of a session is in the payload. Looks at headers alone: one for the usual
+ * payload of one record. in payload  decoded before, or cut anywhere (then false) */
 bool record_has_session(slice_t payload);
 
 /* The session that a session record is about. */

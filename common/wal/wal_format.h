@@ -110,9 +110,9 @@ typedef struct {
     char region_name[NAME_LENGTH_MAX + 1];
 } wal_segment_header_t;
 
-/* A leader logs a request anew that it holds of an earlier epoch, so that no third copy can displace it
- * (common/engine/replica_reissue.c). What clients were told of the first one stays true: answers name it
- * for ever, whichever copy counts. */
+/* A leader logs a request anew that it holds of an earlier epoch, so that no third copy can
+ * displace it (common/engine/replica_reissue.c). What clients were told of the first one stays
+ * true: answers name it for ever, whichever copy counts. */
 typedef struct {
     stream_position_t
         named;        /* stream and first seq of the copy that answers name; seq 0: this one */

@@ -24,8 +24,8 @@
 #include "common/wal/wal_files.h"
 #include "common/wal/wal_format.h"
 
-/* Where the files of a stream may begin, and where they begin when there are none: behind an event that
- * a snapshot holds, or zeroed with event 1. */
+/* Where the files of a stream may begin, and where they begin when there are none: behind an event
+ * that a snapshot holds, or zeroed with event 1. */
 typedef struct {
     uint64_t seq;    /* last event that the files need not hold; 0 none */
     wal_hash_t hash; /* of the batch that ends at seq; zero for none */

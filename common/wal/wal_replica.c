@@ -167,8 +167,8 @@ static err_t s_drop_files(const wal_replica_t *replica, errbuf_t *errbuf)
     return err;
 }
 
-/* One look at the folder. ERR_AGAIN: damage was set aside, or what ends before the join is gone: look
- * again. */
+/* One look at the folder. ERR_AGAIN: damage was set aside, or what ends before the join is gone:
+ * look again. */
 static err_t s_recover_once(wal_replica_t *replica, repair_t *repair, errbuf_t *errbuf)
 {
     const wal_place_t place = s_place(replica);

@@ -26,8 +26,8 @@
  * behind it, and one whose header does not count, go as they are.
  *
  * Join. Where the stream's log no longer begins with event 1 anywhere, a base holds what is before,
- * and says behind which event a segment begins from which all is needed (place.base). What the base's
- * state holds beyond that is needed as well: pairs in it may still have to be voided. A
+ * and says behind which event a segment begins from which all is needed (place.base). What the
+ * base's state holds beyond that is needed as well: pairs in it may still have to be voided. A
  * copy that has no files begins there; one that ends before it could not be joined to what can
  * still be had: its files go, and it begins there too. Since that is where a segment of the origin
  * begins, all files equal the origin's.
@@ -141,8 +141,8 @@ bool wal_replica_can_truncate(const wal_replica_t *replica,
                               uint64_t through_seq,
                               uint64_t keep_bytes);
 /* As wal_writer_truncate; not while a group is pending (nothing happens then).
- * in join         of a base that is durable: it is what allows the files to begin later, now and after
- *                 damage
+ * in join         of a base that is durable: it is what allows the files to begin later, now and
+ *                 after damage
  *    through_seq  at most the join's */
 err_t wal_replica_truncate(wal_replica_t *replica,
                            const wal_base_t *join,

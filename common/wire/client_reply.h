@@ -2,9 +2,9 @@
  *
  * Every function here appends one whole reply to a buffer, one msgpack map as
  * services/gateway/PROTOCOL.md has it: `id` as the client encoded it, `ok`, then the fields of the
- * op. Where a helper takes a failure, NULL means ok; otherwise the reply carries `error`, and of the
- * fields those that hold also then. Text handed in is written as str and must be UTF-8. Replies use
- * msgpack integers and float 64.
+ * op. Where a helper takes a failure, NULL means ok; otherwise the reply carries `error`, and of
+ * the fields those that hold also then. Text handed in is written as str and must be UTF-8. Replies
+ * use msgpack integers and float 64.
  *
  * A reply that no helper here knows is written with client_reply_begin, the pack_put_ functions of
  * pack.h and client_reply_end; so may any helper's reply be extended: begin, the client_put_
@@ -205,8 +205,8 @@ typedef struct {
     client_session_row_fn row_fn;
     void *context;
 } client_session_reply_t;
-/* `user`, `agent`, `meta`, `open`, `auto_closed`, `started`, `closed`, `signals`: rows [session_seq,
- * signal, item, weight, ts, origin]. */
+/* `user`, `agent`, `meta`, `open`, `auto_closed`, `started`, `closed`, `signals`: rows
+ * [session_seq, signal, item, weight, ts, origin]. */
 void client_reply_session(buffer_t *out,
                           slice_t id,
                           const client_read_reply_t *read,
@@ -434,8 +434,8 @@ typedef struct {
     uint32_t usage_count;
     const client_usage_t *usage;
 } client_status_t;
-/* processes, lag, links, usage, converged, summary, migrations (empty in this version) and what topology
- * has. */
+/* processes, lag, links, usage, converged, summary, migrations (empty in this version) and what
+ * topology has. */
 void client_reply_status(buffer_t *out, slice_t id, const client_status_t *status);
 
 /* -- the client's side ------------------------------------------------------------------------- */

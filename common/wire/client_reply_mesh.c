@@ -103,7 +103,7 @@ void client_reply_topology(buffer_t *out, slice_t id, const client_topology_t *t
     client_reply_end(&writer);
 }
 
-/* -- decisions of the control plane ------------------------------------------------------------- */
+/* -- decisions of the control plane ------------------------------------------------------------ */
 
 void client_reply_tenant(buffer_t *out, slice_t id, const client_tenant_t *tenant)
 {

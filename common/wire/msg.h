@@ -512,8 +512,8 @@ typedef enum {
     BASE_TASK_TAKE = 2  /* the snapshot that was fetched (common/engine/snapshot_load.h) */
 } base_task_kind_t;
 
-/* A snapshot is answered when it is adopted or refused; asked again before, the later question takes
- * the answer. */
+/* A snapshot is answered when it is adopted or refused; asked again before, the later question
+ * takes the answer. */
 typedef struct {
     uint64_t request_id;
     tenant_id_t tenant;
@@ -533,9 +533,9 @@ typedef struct {
     tenant_id_t tenant;
     shard_id_t shard;
     base_task_kind_t kind; /* of the question */
-    code_t
-        code; /* OK: looked, or adopted · NOT_FOUND: no snapshot lies there · CORRUPT: it contradicts
-                    itself · STALE: it is older than the logs here · others: later */
+    /* OK: looked, or adopted · NOT_FOUND: no snapshot lies there · CORRUPT: it contradicts itself ·
+     * STALE: it is older than the logs here · others: later */
+    code_t code;
     slice_t message;   /* text for people */
     bool has_base;     /* of a look: a snapshot can be had here */
     bool base_is_lost; /* of a look: one is wanted here, for the own one is damaged or gone */

@@ -24,7 +24,8 @@
 #define TEXT(type, member, min, max) FIELD(type, member, MSG_FIELD_TEXT, 1, 0, min, max, NULL)
 #define PEOPLE_TEXT(type, member) \
     FIELD(type, member, MSG_FIELD_TEXT, 0, 0, 0, MESSAGE_SIZE_MAX, NULL)
-#define HASH(type, member)           FIELD(type, member, MSG_FIELD_HASH, 1, 0, 0, WIDTH(type, member), NULL)
+#define HASH(type, member) FIELD(type, member, MSG_FIELD_HASH, 1, 0, 0, WIDTH(type, member), NULL)
+
 #define STRUCT(type, member, layout) FIELD(type, member, MSG_FIELD_STRUCT, 1, 0, 0, 0, &(layout))
 #define LIST(type, member, count_member, min, max, layout) \
     FIELD(type, member, MSG_FIELD_LIST, 1, offsetof(type, count_member), min, max, &(layout))

@@ -93,8 +93,8 @@ bool pack_skip(pack_reader_t *self);
 pack_kind_t pack_peek(const pack_reader_t *self);
 
 /* The liberal numbers of services/gateway/PROTOCOL.md ("Values"). An integer: in any width, an
- * integral float, or a decimal string (`-` only first, no blanks, no `+`). A float: any finite float,
- * or an integer.
+ * integral float, or a decimal string (`-` only first, no blanks, no `+`). A float: any finite
+ * float, or an integer.
  * ret false when the value is none of these or does not fit the result; an integer that is asked
  * for as an integer is never rounded */
 bool pack_as_u64(const pack_value_t *value, uint64_t *ret_number);

@@ -52,7 +52,8 @@ err_t token_add(token_t *self, stream_id_t stream, uint64_t seq);
 /* A register write with this stamp was seen. in stamp  one that was logged, wall_ns >= 0 */
 void token_add_stamp(token_t *self, hlc_stamp_t stamp);
 
-/* Takes the higher position of each stream, and the higher stamp, of both. errs ERR_TOO_LARGE self is as it was */
+/* Takes the higher position of each stream, and the higher stamp, of both.
+ * errs ERR_TOO_LARGE self is as it was */
 err_t token_merge(token_t *self, const token_t *other);
 
 /* Leaves only the streams of one (tenant, shard): what one node has to look at. */

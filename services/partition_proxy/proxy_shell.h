@@ -12,7 +12,8 @@
  *
  * Commands, on its ROUTER: link, links, heal; ping, health, metrics.
  *
- * Metrics: "Partition proxy" in services/METRICS.md; those of a link while there is room for them. */
+ * Metrics: "Partition proxy" in services/METRICS.md; those of a link while
+ * there is room for them. */
 #ifndef TIDAL_SERVICES_PARTITION_PROXY_PROXY_SHELL_H
 #define TIDAL_SERVICES_PARTITION_PROXY_PROXY_SHELL_H
 

@@ -1,5 +1,5 @@
-/* Bases beside the logs of one shard (common/engine/base_file.h): which there are, and whether a log
- * may begin where it does. */
+/* Bases beside the logs of one shard (common/engine/base_file.h): which there are, and whether a
+ * log may begin where it does. */
 #ifndef TIDAL_SERVICES_TIDALCTL_VERIFY_BASE_H
 #define TIDAL_SERVICES_TIDALCTL_VERIFY_BASE_H
 

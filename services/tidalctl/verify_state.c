@@ -230,8 +230,8 @@ static bool s_is_within(const base_head_t *head, const verify_vector_t *vector)
     return true;
 }
 
-/* Whether a replay of the vector may begin with this base (NULL: with nothing): the base lies within
- * the vector, and the logs hold what lies between. */
+/* Whether a replay of the vector may begin with this base (NULL: with nothing): the base lies
+ * within the vector, and the logs hold what lies between. */
 static bool s_may_begin_with(const verify_log_t *log,
                              const verify_base_t *base,
                              const verify_vector_t *vector)
@@ -417,8 +417,8 @@ static err_t s_load_base_entry(void *context, slice_t key, slice_t value, errbuf
     return s_load_kind(context, key, value, errbuf);
 }
 
-/* The state of a base, verified against its hash and its digest. A running node may have written the
- * next one since its head was read. errs ERR_NOT_FOUND it lies beyond the vector by now */
+/* The state of a base, verified against its hash and its digest. A running node may have written
+ * the next one since its head was read. errs ERR_NOT_FOUND it lies beyond the vector by now */
 static err_t s_load_base(verify_state_t *self,
                          const disk_t *disk,
                          const verify_base_t *base,

@@ -2,9 +2,9 @@
  *
  * The replay is that of a node (design ideas 1, 3, 5): every batch of every stream once, its pair
  * first, then its records. Of a pair that was logged twice the copy that dedup.h names stays: the
- * highest epoch, then the lowest (HLC, stream, first seq). The others are void. Where the logs begin
- * later than event 1, it begins with a base. It is given a vector and applies exactly what the
- * vector covers. */
+ * highest epoch, then the lowest (HLC, stream, first seq). The others are void. Where the logs
+ * begin later than event 1, it begins with a base. It is given a vector and applies exactly what
+ * the vector covers. */
 #ifndef TIDAL_SERVICES_TIDALCTL_VERIFY_STATE_H
 #define TIDAL_SERVICES_TIDALCTL_VERIFY_STATE_H
 
@@ -33,8 +33,9 @@ typedef struct {
     log_counts_t logged; /* what they are */
     log_counts_t voided; /* signals of second copies */
     uint64_t voided_requests;
-    uint64_t in_bases; /* of the events: below a base, and no signals that count there. Which of
-                          them are registers or void is not known; `logged.signals` has the others */
+    /* Of the events: below a base, and no signals that count there. Which of them are registers or
+     * void is not known; `logged.signals` has the others. */
+    uint64_t in_bases;
 } verify_counts_t;
 
 typedef struct {
@@ -53,8 +54,8 @@ typedef struct {
 void verify_state_whole(const verify_log_t *log, tenant_id_t tenant, verify_vector_t *ret_vector);
 
 /* out ret_state  done by verify_state_done
- * errs ERR_NOT_FOUND the logs begin later than event 1, and no base lies within the vector · ERR_GAP
- *      the logs do not reach the vector · ERR_CORRUPT, ERR_UNSUPPORTED, ERR_IO */
+ * errs ERR_NOT_FOUND the logs begin later than event 1, and no base lies within the vector ·
+ *      ERR_GAP the logs do not reach the vector · ERR_CORRUPT, ERR_UNSUPPORTED, ERR_IO */
 err_t verify_state_replay(const verify_log_t *log,
                           const schema_t *schema,
                           tenant_id_t tenant,
@@ -82,9 +83,9 @@ void verify_state_done(verify_state_t *self);
 /* The digest that a node gives of such a state. */
 void verify_state_digest(const verify_state_t *self, uint8_t ret_digest[MSG_HASH_SIZE]);
 
-/* Every entry of the ledger, every session, every pair seen, every slot of usage, and the writes that
- * not all shards are known to hold (these as one). Each difference is a problem of the report, the
- * first VERIFY_DIFFERENCE_COUNT_MAX by name. in name  of what was found, for messages
+/* Every entry of the ledger, every session, every pair seen, every slot of usage, and the writes
+ * that not all shards are known to hold (these as one). Each difference is a problem of the report,
+ * the first VERIFY_DIFFERENCE_COUNT_MAX by name. in name  of what was found, for messages
  * returns how many */
 enum { VERIFY_DIFFERENCE_COUNT_MAX = 20 };
 uint64_t verify_state_compare(const verify_state_t *expected,

@@ -6,9 +6,10 @@
  * uniformly (a few are hot), four signal types, times that rise by 10 ms with a jitter of 2 s, one
  * event in a hundred up to a day late. Users: none; 100,000 chosen log-uniformly (a few are busy);
  * or 100,000 chosen evenly, the worst case, where nearly every signal makes a new pair of user and
- * item. Cohorts: three per user, of 3, 4 and 50 values, or none, looked up as a leader does and then
- * applied; or, with no user in one, looked up in vain. The first run of each row creates the cells, the second one changes them. One thread; all
- * times are the processor time of the process, so that other work on the machine matters less. */
+ * item. Cohorts: three per user, of 3, 4 and 50 values, or none, looked up as a leader does and
+ * then applied; or, with no user in one, looked up in vain. The first run of each row creates the
+ * cells, the second one changes them. One thread; all times are the processor time of the process,
+ * so that other work on the machine matters less. */
 #include "common/base/prng.h"
 #include "common/base/store_batch.h"
 #include "common/signal/ledger.h"

@@ -1,9 +1,9 @@
 /* bench_mesh: the client side of scripts/bench. Speaks the client protocol to the gateways of a
  * running mesh and prints one line per measurement, `name value unit`, for the script to collect.
  *
- *   bench_mesh TOPOLOGY rows|columns SECONDS OUTSTANDING   closed loop: that many requests in flight
- *                                                          per gateway; signals acknowledged per
- *                                                          second
+ *   bench_mesh TOPOLOGY rows|columns SECONDS OUTSTANDING   closed loop: that many requests in
+ *                                                          flight per gateway; signals acknowledged
+ *                                                          per second
  *   bench_mesh TOPOLOGY single SECONDS                     one signal at a time through one gateway
  *   bench_mesh TOPOLOGY visible SECONDS RATE               open loop at RATE signals/s, and probes:
  *                                                          written in the first region, polled in

@@ -1,7 +1,7 @@
 /* The log's format, byte by byte, against files that never change.
  *
- *   wal_sealed_v1.seg    a sealed segment of three batches: signals from a producer; an item put, an
- *                        item deleted, a user and a hide; signals in their widest columns
+ *   wal_sealed_v1.seg    a sealed segment of three batches: signals from a producer; an item put,
+ *                        an item deleted, a user and a hide; signals in their widest columns
  *   wal_unsealed_v1.seg  two batches and two thirds of a third: a torn tail
  *   wal_batch_v1.txt     the first batch of the sealed segment, field by field
  *   wal_cohorts_v1.seg   a sealed segment of signals of users in two sets of cohorts, and in none

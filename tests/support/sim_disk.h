@@ -81,7 +81,8 @@ err_t sim_disk_peek(const sim_disk_t *self,
 void sim_disk_put(sim_disk_t *self, const char *path, const void *bytes, size_t size);
 /* Removes a folder with all that is below it, for good. Open files stay open, as they do. */
 void sim_disk_wipe(sim_disk_t *self, const char *folder);
-/* Called with each file that is about to be unlinked through the seam; bytes live during the call. */
+/* Called with each file that is about to be unlinked through the seam; bytes
+ * live during the call. */
 typedef void (*sim_disk_unlink_fn)(void *context,
                                    const char *path,
                                    const uint8_t *bytes,

@@ -2,14 +2,14 @@
  * services run, on in-process queues, an in-memory disk and virtual time, driven by one seed.
  *
  * Every region has its nodes, a shipper and a receiver, and, where the options ask for it, a
- * reconciler. There is no gateway, no control plane and no client: the test itself asks a node, makes
- * the next routing table, and does each fault at the moment that it means. That is for a behaviour
- * with a name. For gateways, control plane, clients, and faults drawn from a seed:
+ * reconciler. There is no gateway, no control plane and no client: the test itself asks a node,
+ * makes the next routing table, and does each fault at the moment that it means. That is for a
+ * behaviour with a name. For gateways, control plane, clients, and faults drawn from a seed:
  * tests/simulation/world.h.
  *
  * Placement: shard i is led by region 1 + (i mod N) unless the options say otherwise. Regions are
- * numbered from 1 and named as topology_init_default names them, shards from 0. Nothing here reads a
- * clock; time moves only in simulated_cluster_run_ms and in the calls that wait. */
+ * numbered from 1 and named as topology_init_default names them, shards from 0. Nothing here reads
+ * a clock; time moves only in simulated_cluster_run_ms and in the calls that wait. */
 #ifndef TIDAL_TESTS_SUPPORT_SIMULATED_CLUSTER_H
 #define TIDAL_TESTS_SUPPORT_SIMULATED_CLUSTER_H
 
@@ -86,7 +86,8 @@ simulated_write_t simulated_cluster_write_to(simulated_cluster_t *self,
 simulated_write_t simulated_cluster_write_form(simulated_cluster_t *self,
                                                node_id_t node,
                                                const msg_write_t *form);
-/* The same in two steps, for what happens while it waits: one at a time, and no other write between. */
+/* The same in two steps, for what happens while it waits: one at a time, and no
+ * other write between. */
 void simulated_cluster_begin_write(simulated_cluster_t *self,
                                    node_id_t node,
                                    const msg_write_t *form);
@@ -191,8 +192,8 @@ void simulated_cluster_wipe_region(simulated_cluster_t *self, region_id_t region
 sim_disk_t *simulated_cluster_disk(const simulated_cluster_t *self, region_id_t region);
 /* What a region's disk holds now; the caller's. */
 sim_disk_t *simulated_cluster_copy_disk(const simulated_cluster_t *self, region_id_t region);
-/* The region, whose processes are down (CHECK), has that disk from now on, as from a backup, and lost
- * its checkpoints. takes *disk_p */
+/* The region, whose processes are down (CHECK), has that disk from now on, as from a backup, and
+ * lost its checkpoints. takes *disk_p */
 void simulated_cluster_set_back(simulated_cluster_t *self, region_id_t region, sim_disk_t **disk_p);
 /* Tells a node to stop, as SIGTERM does; it runs on. Whether all that it has logged is answered. */
 bool simulated_cluster_tell_to_stop(simulated_cluster_t *self, node_id_t node);

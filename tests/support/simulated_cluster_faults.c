@@ -1,5 +1,5 @@
-/* What can be done to a simulated cluster: cuts, repeated and damaged messages, processes that stop,
- * files that are lost. */
+/* What can be done to a simulated cluster: cuts, repeated and damaged messages, processes that
+ * stop, files that are lost. */
 #include "common/base/check.h"
 #include "tests/support/simulated_cluster_state.h"
 
