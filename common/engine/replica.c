@@ -569,8 +569,8 @@ static bool s_differs(replica_t *self, const msg_confirmed_entry_t *entry)
     return !same;
 }
 
-/* This node alone writes its log, and once its stream is settled all others have told what they hold of
- * it: nobody can have an event of it that this node has not logged. */
+/* This node alone writes its log, and once its stream is settled all others have told what they
+ * hold of it: nobody can have an event of it that this node has not logged. */
 static bool s_is_from_the_future(const replica_t *self, const msg_confirmed_entry_t *entry)
 {
     return self->log != NULL && leader_stream(self->leader) == LEADER_STREAM_SETTLED &&

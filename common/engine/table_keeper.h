@@ -25,8 +25,9 @@ err_t table_keeper_offer(table_keeper_t *self, slice_t encoded, errbuf_t *errbuf
 /* NULL before the first. Borrowed until the next offer. */
 const table_t *table_keeper_table(const table_keeper_t *self);
 uint64_t table_keeper_version(const table_keeper_t *self);
-/* Whether a stream, as a peer names it, is one that there may be: of a tenant generation that the table
- * places in this region, in the stream's origin and at the peer. in topology  shards that there are */
+/* Whether a stream, as a peer names it, is one that there may be: of a tenant generation that the
+ * table places in this region, in the stream's origin and at the peer.
+ * in topology  shards that there are */
 bool table_keeper_places(const table_keeper_t *self,
                          const topology_t *topology,
                          stream_id_t stream,

@@ -53,8 +53,8 @@ typedef struct {
 /* errs as env_zmq_bind */
 err_t env_net_open(const env_net_options_t *options, env_net_t **ret_net, errbuf_t *errbuf);
 void env_net_close(env_net_t **self_p);
-/* Takes no request any more: closes the bound socket, so that what others send waits at them until the
- * next start. Nothing can be answered afterwards. */
+/* Takes no request any more: closes the bound socket, so that others see the end of the connection.
+ * Nothing can be answered afterwards. */
 void env_net_stop_listening(env_net_t *self);
 
 /* Borrowed; lives as long as self. */
