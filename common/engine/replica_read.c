@@ -176,6 +176,20 @@ static void s_read_digest(replica_t *self, msg_t *msg)
     msg->as.read_reply.as.digest.signal_count = totals.signals;
 }
 
+static void s_read_pair(const replica_t *self, const msg_read_t *read, msg_t *msg)
+{
+    dedup_position_t position;
+    dedup_found_t found =
+        dedup_find(self->dedup, read->as.pair.producer, read->as.pair.seq, &position);
+    msg->as.read_reply.as.pair.found = found == DEDUP_NOT_SEEN ? MSG_PAIR_NOT_SEEN
+                                       : found == DEDUP_SEEN   ? MSG_PAIR_SEEN
+                                                               : MSG_PAIR_STABLE;
+    if (found == DEDUP_SEEN) {
+        memcpy(msg->as.read_reply.as.pair.content_hash, position.content_hash.bytes,
+               MSG_CONTENT_HASH_SIZE);
+    }
+}
+
 static code_t s_fill(
     replica_t *self, const msg_read_t *read, now_t now, msg_t *msg, errbuf_t *errbuf)
 {
@@ -203,6 +217,9 @@ static code_t s_fill(
         break;
     case READ_SESSION:
         replica_session_read(self, read, msg);
+        break;
+    case READ_PAIR:
+        s_read_pair(self, read, msg);
         break;
     }
     return CODE_OK;
@@ -264,7 +281,11 @@ void replica_read(
     msg_t msg;
     s_begin(self, read, &msg);
     msg_staleness_t staleness[REGION_COUNT_MAX];
-    msg.as.read_reply.staleness_count = s_staleness(self, now, staleness);
+    if (read->kind == READ_PAIR) {
+        msg.as.read_reply.applied_count = 0; /* no client sees the answer */
+    } else {
+        msg.as.read_reply.staleness_count = s_staleness(self, now, staleness);
+    }
     msg.as.read_reply.staleness = staleness;
     if (read->max_staleness_ms != UINT32_MAX &&
         s_is_too_old(staleness, msg.as.read_reply.staleness_count, read->max_staleness_ms)) {

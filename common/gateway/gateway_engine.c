@@ -436,6 +436,19 @@ static void s_on_write_reply(gateway_engine_t *self,
     gateway_run(self, request, now);
 }
 
+static void s_on_pair(gateway_engine_t *self, const msg_read_reply_t *answer, now_t now)
+{
+    shard_id_t shard;
+    gateway_request_t *request =
+        gateway_requests_find_question(&self->requests, answer->request_id, &shard);
+    if (request == NULL || !request->write.pair.is_open) {
+        self->counters.late_answers++;
+        return;
+    }
+    gateway_pairs_answered(request, shard, answer);
+    gateway_run(self, request, now);
+}
+
 static void s_on_read_reply(gateway_engine_t *self,
                             region_id_t from,
                             const msg_read_reply_t *answer,
@@ -444,6 +457,10 @@ static void s_on_read_reply(gateway_engine_t *self,
     uint32_t index = 0;
     if (((answer->request_id >> 16) & 0xffff) == GATEWAY_PROBE_SLOT) {
         gateway_peers_probe_answered(&self->peers, from, answer->request_id >> 32, now.mono_ns);
+        return;
+    }
+    if (answer->kind == READ_PAIR) {
+        s_on_pair(self, answer, now);
         return;
     }
     gateway_request_t *request = gateway_requests_find(&self->requests, answer->request_id, &index);

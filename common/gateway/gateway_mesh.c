@@ -392,6 +392,9 @@ uint32_t gateway_engine_metrics(const gateway_engine_t *self,
     s_add(&list, "gateway_answers_late", counters->late_answers);
     s_add(&list, "gateway_malformed", counters->malformed);
     s_add(&list, "gateway_tokens_cut", counters->token_cut);
+    s_add(&list, "gateway_pairs_asked", counters->pairs_asked);
+    s_add(&list, "gateway_pairs_refused", counters->pairs_refused);
+    s_add(&list, "gateway_pairs_unknown", counters->pairs_unknown);
     s_add(&list, "gateway_tables", counters->tables);
     s_add(&list, "gateway_table_version", gateway_engine_table_version(self));
     s_add(&list, "gateway_probes", counters->probes);

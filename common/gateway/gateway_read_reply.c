@@ -144,6 +144,7 @@ code_t gateway_read_keep(gateway_engine_t *self,
     case READ_SESSION:
         return gateway_session_keep(self, request, answer);
     case READ_DIGEST:
+    case READ_PAIR:
     case READ_LAG:
         break;
     }

@@ -141,6 +141,25 @@ uint64_t gateway_request_id(const gateway_request_t *request, uint32_t part)
            attempt << S_PART_BITS | part;
 }
 
+uint64_t gateway_request_question_id(const gateway_request_t *request, shard_id_t shard)
+{
+    return (uint64_t)request->generation << 32 | (uint64_t)request->slot << 16 | shard.value;
+}
+
+gateway_request_t *gateway_requests_find_question(const gateway_requests_t *self,
+                                                  uint64_t request_id,
+                                                  shard_id_t *ret_shard)
+{
+    uint32_t slot = (uint32_t)(request_id >> 16) & 0xffff;
+    if (slot >= self->capacity || self->slots[slot] == NULL) {
+        return NULL;
+    }
+    gateway_request_t *request = self->slots[slot];
+    *ret_shard = (shard_id_t){(uint16_t)request_id};
+    bool is_its = request->is_open && request->generation == (uint32_t)(request_id >> 32);
+    return is_its ? request : NULL;
+}
+
 uint32_t gateway_request_attempt(uint64_t request_id)
 {
     return (uint32_t)(request_id >> S_PART_BITS) % GATEWAY_ATTEMPT_COUNT;
@@ -245,6 +264,9 @@ slice_t gateway_request_text(const gateway_request_t *request, gateway_span_t sp
 int64_t gateway_request_due_ns(const gateway_request_t *request)
 {
     int64_t due_ns = request->deadline_ns;
+    if (request->write.pair.is_open && request->write.pair.due_ns < due_ns) {
+        due_ns = request->write.pair.due_ns;
+    }
     for (uint32_t i = 0; i < request->part_count; i++) {
         const gateway_part_t *part = &request->parts[i];
         due_ns = part->state != GATEWAY_PART_DONE && part->due_ns < due_ns ? part->due_ns : due_ns;

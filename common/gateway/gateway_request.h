@@ -129,6 +129,13 @@ typedef struct {
         bool are_others_begun;
         uint64_t row_count; /* events or items of the client */
         session_id_t session;
+        struct { /* gateway_pairs.c */
+            bool is_open;
+            bool is_held;     /* a shard that the request goes to holds it under the pair */
+            bool is_other;    /* a shard has seen the pair with another request */
+            uint64_t waiting; /* shards that have not answered, a bit each */
+            int64_t due_ns;   /* it is not waited for them any longer */
+        } pair;
     } write;
 
     struct {
@@ -195,6 +202,12 @@ gateway_request_t *gateway_requests_at(const gateway_requests_t *self, uint32_t 
 
 /* Of the next message of a part: no two of its messages have the same (modulo 64). */
 uint64_t gateway_request_id(const gateway_request_t *request, uint32_t part);
+/* Of a question about the request as a whole to a shard's node; and the open request and shard that
+ * such an id belongs to, NULL when it is over. */
+uint64_t gateway_request_question_id(const gateway_request_t *request, shard_id_t shard);
+gateway_request_t *gateway_requests_find_question(const gateway_requests_t *self,
+                                                  uint64_t request_id,
+                                                  shard_id_t *ret_shard);
 /* Which of the part's messages an id belongs to, from 0 and modulo 64. */
 uint32_t gateway_request_attempt(uint64_t request_id);
 

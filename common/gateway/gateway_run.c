@@ -191,6 +191,13 @@ static void s_run_parts(gateway_engine_t *self, gateway_request_t *request, now_
 
 void gateway_run(gateway_engine_t *self, gateway_request_t *request, now_t now)
 {
+    bool is_over = false;
+    if (request->write.pair.is_open && !gateway_pairs_review(self, request, now, &is_over)) {
+        if (!is_over) {
+            gateway_requests_settle(&self->requests, request);
+        }
+        return;
+    }
     s_run_parts(self, request, now);
     if (gateway_is_write(request) && gateway_write_others(request, now)) {
         s_run_parts(self, request, now);
@@ -261,9 +268,12 @@ void gateway_see_stamp(gateway_engine_t *self, gateway_request_t *request, hlc_s
     }
 }
 
-/* The streams of one shard. */
-static void s_share(token_t *share, const token_t *token, tenant_id_t tenant, shard_id_t shard)
+slice_t gateway_token_of_shard(gateway_engine_t *self,
+                               const token_t *token,
+                               tenant_id_t tenant,
+                               shard_id_t shard)
 {
+    token_t *share = &self->token;
     token_clear(share);
     for (uint32_t i = 0; i < token->count; i++) {
         stream_id_t stream = token->positions[i].stream;
@@ -271,17 +281,18 @@ static void s_share(token_t *share, const token_t *token, tenant_id_t tenant, sh
             share->positions[share->count++] = token->positions[i];
         }
     }
+    buffer_clear(&self->rows);
+    if (share->count > 0) {
+        CHECK(token_encode(share, &self->rows) == ERR_OK); /* the whole fitted */
+    }
+    return buffer_slice(&self->rows);
 }
 
 void gateway_split_token(gateway_engine_t *self, gateway_request_t *request, const token_t *token)
 {
     for (uint32_t i = 0; i < request->part_count && token->count > 0; i++) {
         gateway_part_t *part = &request->parts[i];
-        s_share(&self->token, token, request->tenant, part->shard);
-        if (self->token.count > 0) {
-            buffer_clear(&self->rows);
-            CHECK(token_encode(&self->token, &self->rows) == ERR_OK); /* the whole fitted */
-            part->token = gateway_request_hold(request, buffer_slice(&self->rows));
-        }
+        slice_t share = gateway_token_of_shard(self, token, request->tenant, part->shard);
+        part->token = gateway_request_hold(request, share);
     }
 }

@@ -22,7 +22,8 @@ enum {
     GATEWAY_STRANGER_COUNT_MAX = 64,
     GATEWAY_STRANGER_SIZE_MAX = 8 * 1024 * 1024,
     GATEWAY_FUTURE_MS = 3600 * 1000, /* an event may be this far ahead (design section 5) */
-    GATEWAY_MARGIN_MS = 100          /* of a time-out, at most, kept for the way back */
+    GATEWAY_MARGIN_MS = 100,         /* of a time-out, at most, kept for the way back */
+    GATEWAY_PAIR_MS = 50             /* what other shards know of a pair is waited for so long */
 };
 
 typedef struct {
@@ -38,6 +39,9 @@ typedef struct {
     uint64_t malformed;     /* messages that do not decode, or make no sense */
     uint64_t reply_dropped; /* the client is gone or does not read */
     uint64_t token_cut;     /* reply tokens that could not hold everything */
+    uint64_t pairs_asked;   /* requests whose pair other shards were asked about */
+    uint64_t pairs_refused; /* of them, those whose pair stands for another request */
+    uint64_t pairs_unknown; /* of them, those that a shard has not answered for in time */
     uint64_t tables;
     uint64_t probes;
     uint64_t degraded;  /* retrieve replies */
@@ -176,6 +180,11 @@ void gateway_encode_token(gateway_engine_t *self,
 bool gateway_is_stable(const gateway_engine_t *self, stream_id_t stream, uint64_t seq);
 /* An answer told of a register write with this stamp. */
 void gateway_see_stamp(gateway_engine_t *self, gateway_request_t *request, hlc_stamp_t stamp);
+/* Its streams of one shard, encoded; empty: none. Lives in self->rows */
+slice_t gateway_token_of_shard(gateway_engine_t *self,
+                               const token_t *token,
+                               tenant_id_t tenant,
+                               shard_id_t shard);
 /* Tokens of the parts into `held`. in token  of the client's request */
 void gateway_split_token(gateway_engine_t *self, gateway_request_t *request, const token_t *token);
 
@@ -217,6 +226,29 @@ void gateway_record_append(gateway_engine_t *self,
                            buffer_t *payload);
 /* Appends the one record of `payload` with another stamp. in payload  as above */
 void gateway_record_restamp(slice_t record, hlc_stamp_t hlc, buffer_t *payload);
+
+/* Parts that wait for nothing are due now; of what concerns all shards the home shard's. */
+void gateway_write_start(gateway_request_t *request, now_t now);
+
+/* -- gateway_pairs.c --------------------------------------------------------------------------- */
+
+/* Asks the shards whether the request's pair stands for another request. False: there is nobody to
+ * ask, or no need; else the request is started when they have answered.
+ * in token  of the client's request: who answers has reached it, if there is time */
+bool gateway_pairs_begin(gateway_engine_t *self,
+                         gateway_request_t *request,
+                         const token_t *token,
+                         now_t now);
+/* in shard  of the node that answered */
+void gateway_pairs_answered(gateway_request_t *request,
+                            shard_id_t shard,
+                            const msg_read_reply_t *answer);
+/* Whether it goes on: starts the request once all have answered or their time is over. False: it
+ * waits, or was refused and is closed (ret_is_over). */
+bool gateway_pairs_review(gateway_engine_t *self,
+                          gateway_request_t *request,
+                          now_t now,
+                          bool *ret_is_over);
 
 /* -- gateway_read.c, gateway_read_reply.c, gateway_retrieve.c ---------------------------------- */
 

@@ -217,13 +217,20 @@ code_t gateway_write_begin(gateway_engine_t *self,
         return code;
     }
     gateway_split_token(self, request, client->token);
+    if (!gateway_pairs_begin(self, request, client->token, now)) {
+        gateway_write_start(request, now);
+    }
+    return CODE_OK;
+}
+
+void gateway_write_start(gateway_request_t *request, now_t now)
+{
     for (uint32_t i = 0; i < request->part_count; i++) {
         if (!request->write.is_for_all || i == request->write.home) {
             request->parts[i].state = GATEWAY_PART_WAITING;
             request->parts[i].due_ns = now.mono_ns;
         }
     }
-    return CODE_OK;
 }
 
 /* -- sending ----------------------------------------------------------------------------------- */
@@ -507,7 +514,9 @@ void gateway_write_expire(gateway_engine_t *self, gateway_request_t *request)
         }
         if (part->state == GATEWAY_PART_IDLE) {
             gateway_part_end(request, part, CODE_UNAVAILABLE,
-                             slice_text("not begun: the user's home shard took too long"));
+                             request->write.is_for_all
+                                 ? slice_text("not begun: the user's home shard took too long")
+                                 : slice_text("not begun: there was no time left; allow more"));
         } else if (part->open != 0) {
             gateway_part_end(
                 request, part, CODE_NOT_REPLICATED,

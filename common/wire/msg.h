@@ -16,7 +16,7 @@
 #include "common/base/hlc.h"
 #include "common/base/ids.h"
 
-enum { MSG_PROTOCOL_VERSION = 2, MSG_HASH_SIZE = 32, MSG_CONTENT_HASH_SIZE = 16 };
+enum { MSG_PROTOCOL_VERSION = 3, MSG_HASH_SIZE = 32, MSG_CONTENT_HASH_SIZE = 16 };
 
 /* Append only: numbers are on the wire. */
 typedef enum {
@@ -138,8 +138,16 @@ typedef enum {
     READ_RETRIEVE = 5,
     READ_DIGEST = 6,
     READ_LAG = 7,
-    READ_SESSION = 8
+    READ_SESSION = 8,
+    READ_PAIR = 9
 } read_kind_t;
+
+/* What a shard knows of a pair (common/session/dedup.h). */
+typedef enum {
+    MSG_PAIR_NOT_SEEN = 0,
+    MSG_PAIR_SEEN = 1,  /* the content that it stands for is known */
+    MSG_PAIR_STABLE = 2 /* it was seen, and of what content is forgotten */
+} msg_pair_t;
 
 typedef struct {
     slice_t items;   /* u64 LE each, 1..CELLS_ITEM_COUNT_MAX */
@@ -207,6 +215,10 @@ typedef struct {
         user_id_t user;
         msg_read_retrieve_t retrieve;
         session_id_t session;
+        struct {
+            slice_t producer; /* 1..PRODUCER_SIZE_MAX bytes */
+            uint64_t seq;
+        } pair;
     } as;
 } msg_read_t;
 
@@ -315,6 +327,10 @@ typedef struct {
             uint32_t row_count;
             const msg_session_row_t *rows; /* in HLC order; the newest SESSION_ROW_COUNT_MAX */
         } session;
+        struct {
+            msg_pair_t found;
+            uint8_t content_hash[MSG_CONTENT_HASH_SIZE]; /* SEEN; else zero */
+        } pair;
     } as;
 } msg_read_reply_t;
 

@@ -243,6 +243,11 @@ static const msg_field_t s_read_session_fields[] = {
     HASH(msg_read_t, as.session.bytes),
 };
 
+static const msg_field_t s_read_pair_fields[] = {
+    BIN(msg_read_t, as.pair.producer, 1, PRODUCER_SIZE_MAX),
+    UINT(msg_read_t, as.pair.seq, 0, UINT64_MAX),
+};
+
 static const msg_layout_t s_read_kinds[MSG_READ_KIND_END] = {
     [0] = {0},
     [READ_CELLS] = LAYOUT(msg_read_t, s_read_cells_fields),
@@ -253,6 +258,7 @@ static const msg_layout_t s_read_kinds[MSG_READ_KIND_END] = {
     [READ_DIGEST] = {0},
     [READ_LAG] = {0},
     [READ_SESSION] = LAYOUT(msg_read_t, s_read_session_fields),
+    [READ_PAIR] = LAYOUT(msg_read_t, s_read_pair_fields),
 };
 
 static const msg_field_t s_read_fields[] = {
@@ -264,7 +270,7 @@ static const msg_field_t s_read_fields[] = {
     UINT(msg_read_t, wait_ms, 0, WAIT_MS_MAX),
     UINT(msg_read_t, max_staleness_ms, 0, UINT32_MAX),
     TIME(msg_read_t, at_ns),
-    UINT(msg_read_t, kind, READ_CELLS, READ_SESSION),
+    UINT(msg_read_t, kind, READ_CELLS, READ_PAIR),
     FIELD(msg_read_t, as, MSG_FIELD_UNION, 0, offsetof(msg_read_t, kind), 0, 0, s_read_kinds),
 };
 
@@ -395,6 +401,11 @@ static const msg_field_t s_reply_session_fields[] = {
          s_session_row),
 };
 
+static const msg_field_t s_reply_pair_fields[] = {
+    UINT(msg_read_reply_t, as.pair.found, MSG_PAIR_NOT_SEEN, MSG_PAIR_STABLE),
+    HASH(msg_read_reply_t, as.pair.content_hash),
+};
+
 static const msg_layout_t s_reply_kinds[MSG_READ_KIND_END] = {
     [0] = {0},
     [READ_CELLS] = LAYOUT(msg_read_reply_t, s_reply_cells_fields),
@@ -405,6 +416,7 @@ static const msg_layout_t s_reply_kinds[MSG_READ_KIND_END] = {
     [READ_DIGEST] = LAYOUT(msg_read_reply_t, s_reply_digest_fields),
     [READ_LAG] = LAYOUT(msg_read_reply_t, s_reply_lag_fields),
     [READ_SESSION] = LAYOUT(msg_read_reply_t, s_reply_session_fields),
+    [READ_PAIR] = LAYOUT(msg_read_reply_t, s_reply_pair_fields),
 };
 
 static const msg_field_t s_read_reply_fields[] = {
@@ -415,7 +427,7 @@ static const msg_field_t s_read_reply_fields[] = {
     TIME(msg_read_reply_t, as_of_ns),
     LIST(msg_read_reply_t, applied, applied_count, 0, STREAM_COUNT_MAX, s_position),
     LIST(msg_read_reply_t, staleness, staleness_count, 0, REGION_COUNT_MAX, s_staleness),
-    UINT(msg_read_reply_t, kind, READ_CELLS, READ_SESSION),
+    UINT(msg_read_reply_t, kind, READ_CELLS, READ_PAIR),
     FIELD(msg_read_reply_t,
           as,
           MSG_FIELD_UNION,

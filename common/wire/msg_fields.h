@@ -48,7 +48,7 @@ struct msg_layout {
 
 /* Containers in one another: read_reply, its union, ranked, a term; heartbeat, state, applied,
  * stream. */
-enum { MSG_LAYOUT_DEPTH_MAX = 6, MSG_READ_KIND_END = READ_SESSION + 1 };
+enum { MSG_LAYOUT_DEPTH_MAX = 6, MSG_READ_KIND_END = READ_PAIR + 1 };
 
 /* The fields behind the type, offsets from the message's member of the union; NULL: no such type.
  */

@@ -194,5 +194,36 @@ def test_retry_three_gateways_through_a_promotion_under_load_is_one_effect(mesh)
     return note
 
 
+def test_other_content_under_a_pair_is_refused_on_whichever_shard(mesh):
+    """One request, then others under its pair on every shard, at every gateway: refused, nothing logged.
+    The first request again is its duplicate all the same."""
+    gateways = {region: mesh.gateway(region) for region in REGIONS}
+    found = {}
+    for item in range(60000, 60100):
+        found[gateways["us-east"].ok("signal", signal="skip", item=item)["shard"]] = item
+    items = [found[shard] for shard in range(5)]
+    refused = 0
+    for seq, item in enumerate(items):
+        pair = {"producer": "one-content", "seq": seq}
+        first = {"op": "signal", "signal": "view", "item": item, **pair}
+        token = gateways["us-east"].ok(**first)["token"]
+        for gateway in gateways.values():
+            others = [{"op": "signal", "signal": "view", "item": other} for other in items]
+            others[seq]["weight"] = 3.0
+            others.append({"op": "hide", "user": 4, "item": items[seq - 1]})
+            others.append({"op": "put_user", "user": 4, "attrs": {"locale": "EU"}})
+            others.append({"op": "session_start", "user": 5})
+            others.append({"op": "signals", "rows": [["view", items[seq]], ["view", items[seq - 1]]]})
+            for other in others:
+                gateway.refused("BAD_REQUEST", **other, **pair, token=token)
+                refused += 1
+            assert gateway.ok(**first)["duplicate"]
+    for gateway in gateways.values():
+        gateway.close()
+    mesh.await_equal(10.0)
+    mesh.check_counts({item: 1 for item in items})
+    return f"{refused} refused; {mesh.verify()}"
+
+
 TESTS = [value for name, value in list(globals().items()) if name.startswith("test_")]
 mesh_support.main(TESTS)

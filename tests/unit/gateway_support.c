@@ -254,10 +254,16 @@ bool gateway_test_next(gateway_test_t *self, node_id_t *ret_to, msg_t *ret_msg)
     while (self->taken_count < self->sent_count) {
         gateway_sent_t *sent = &self->sent[self->taken_count++];
         gateway_test_decode(self, sent, ret_msg);
-        if (sent->to.kind == PROCESS_NODE && !s_is_probe(ret_msg)) {
-            *ret_to = (node_id_t){sent->to.region, sent->to.shard};
+        if (sent->to.kind != PROCESS_NODE || s_is_probe(ret_msg)) {
+            continue;
+        }
+        *ret_to = (node_id_t){sent->to.region, sent->to.shard};
+        bool is_pair = ret_msg->type == MSG_READ && ret_msg->as.read.kind == READ_PAIR;
+        if (!is_pair || self->takes_pairs) {
             return true;
         }
+        msg_t answer = gateway_test_read_reply(&ret_msg->as.read, CODE_OK);
+        gateway_test_answer(self, *ret_to, &answer);
     }
     return false;
 }

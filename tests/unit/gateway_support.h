@@ -28,7 +28,9 @@ typedef struct {
     now_t now;
     uint32_t sent_count;
     gateway_sent_t sent[GATEWAY_SENT_COUNT_MAX];
-    uint32_t taken_count;                      /* of sent, by gateway_test_next */
+    uint32_t taken_count; /* of sent, by gateway_test_next */
+    bool
+        takes_pairs; /* gateway_test_next gives questions about pairs; else no shard has seen one */
     buffer_t replies[GATEWAY_REPLY_COUNT_MAX]; /* by handle - 1 */
     uint32_t reply_counts[GATEWAY_REPLY_COUNT_MAX];
     uint32_t forget_counts[GATEWAY_REPLY_COUNT_MAX];
