@@ -162,7 +162,7 @@ err_t node_engine_open(const engine_env_t *env,
     self->parked_codec = msg_codec_new();
     self->repair = node_repair_new(&self->env);
     self->snapshots = node_snapshot_new(&self->env);
-    self->positions = calloc(STREAM_COUNT_MAX, sizeof(*self->positions));
+    self->positions = malloc(STREAM_COUNT_MAX * sizeof(*self->positions));
     CHECK(self->positions != NULL);
     self->seen = calloc(S_SEEN_BUCKET_COUNT, sizeof(*self->seen));
     CHECK(self->seen != NULL);

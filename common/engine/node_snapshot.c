@@ -73,7 +73,7 @@ static void s_look(node_snapshot_t *self,
                    const msg_base_reply_t *form,
                    const replica_t *replica)
 {
-    msg_log_range_t *ranges = calloc(STREAM_COUNT_MAX, sizeof(*ranges));
+    msg_log_range_t *ranges = malloc(STREAM_COUNT_MAX * sizeof(*ranges));
     CHECK(ranges != NULL);
     errbuf_t errbuf = {{0}};
     uint32_t count = 0;

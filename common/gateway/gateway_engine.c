@@ -71,11 +71,11 @@ err_t gateway_engine_open(const engine_env_t *env,
     gateway_requests_init(&self->requests, env->topology->limits.gateway_inflight_count,
                           (uint32_t)prng_next(&self->prng));
     gateway_peers_init(&self->peers, env->topology, self->region, now.mono_ns);
-    self->events = calloc(REQUEST_ROW_COUNT_MAX, sizeof(*self->events));
+    self->events = malloc(REQUEST_ROW_COUNT_MAX * sizeof(*self->events));
     CHECK(self->events != NULL);
-    self->shards = calloc(REQUEST_ROW_COUNT_MAX, sizeof(*self->shards));
+    self->shards = malloc(REQUEST_ROW_COUNT_MAX * sizeof(*self->shards));
     CHECK(self->shards != NULL);
-    self->ranked = calloc(RETRIEVE_LIMIT_MAX, sizeof(*self->ranked));
+    self->ranked = malloc(RETRIEVE_LIMIT_MAX * sizeof(*self->ranked));
     CHECK(self->ranked != NULL);
     s_check_table(self);
     *ret_engine = self;

@@ -31,7 +31,7 @@ retrieve_t *retrieve_new(void)
 {
     retrieve_t *self = calloc(1, sizeof(*self));
     CHECK(self != NULL);
-    self->heap = calloc(RETRIEVE_LIMIT_MAX, sizeof(*self->heap));
+    self->heap = malloc(RETRIEVE_LIMIT_MAX * sizeof(*self->heap));
     CHECK(self->heap != NULL);
     return self;
 }
