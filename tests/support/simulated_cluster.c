@@ -41,6 +41,9 @@ static void s_on_published(void *context, const char *topic, const uint8_t *byte
     simulated_cluster_t *self = process->cluster;
     self->now_ns = sim_network_now_ns(self->network);
     slice_t body = slice_make(bytes, size);
+    if (process->is_deaf && sim_network_sender(self->network).kind == PROCESS_RECEIVER) {
+        return;
+    }
     process->has_input = true;
     if (process->node != NULL) {
         node_engine_published(process->node, body, s_now(self));
@@ -392,7 +395,7 @@ static uint64_t s_send_form(simulated_cluster_t *self, node_id_t node, const msg
     msg.as.write.request_id = ++self->next_request_id;
     msg.as.write.tenant = TENANT_DEFAULT;
     msg.as.write.shard = node.shard;
-    msg.as.write.timeout_ms = 5000;
+    msg.as.write.timeout_ms = form->timeout_ms != 0 ? form->timeout_ms : 5000;
     return s_send(self, node, &msg) == ERR_OK ? self->next_request_id : 0;
 }
 
@@ -481,26 +484,41 @@ simulated_answers_t simulated_cluster_answers(const simulated_cluster_t *self)
     return self->answers;
 }
 
-err_t simulated_cluster_read(simulated_cluster_t *self,
-                             node_id_t node,
-                             msg_read_t *read,
-                             const msg_read_reply_t **ret_reply)
+void simulated_cluster_begin_read(simulated_cluster_t *self, node_id_t node, msg_read_t *read)
 {
     msg_t msg = {.type = MSG_READ};
     read->request_id = ++self->next_request_id;
     read->tenant = TENANT_DEFAULT;
     read->shard = node.shard;
-    read->max_staleness_ms = UINT32_MAX;
     msg.as.read = *read;
     self->is_answered = false;
-    self->awaited_id = read->request_id;
-    bool answered = s_send(self, node, &msg) == ERR_OK && s_run_until_answered(self);
+    self->awaited_id = s_send(self, node, &msg) == ERR_OK ? read->request_id : 0;
+}
+
+err_t simulated_cluster_end_read(simulated_cluster_t *self, const msg_read_reply_t **ret_reply)
+{
+    bool answered = self->awaited_id != 0 && (self->is_answered || s_run_until_answered(self));
     self->awaited_id = 0;
     if (!answered) {
         return ERR_TIMEOUT;
     }
     *ret_reply = &self->reply.as.read_reply;
     return ERR_OK;
+}
+
+err_t simulated_cluster_read(simulated_cluster_t *self,
+                             node_id_t node,
+                             msg_read_t *read,
+                             const msg_read_reply_t **ret_reply)
+{
+    read->max_staleness_ms = UINT32_MAX;
+    simulated_cluster_begin_read(self, node, read);
+    return simulated_cluster_end_read(self, ret_reply);
+}
+
+bool simulated_cluster_is_answered(const simulated_cluster_t *self)
+{
+    return self->is_answered;
 }
 
 /* -- looking inside ---------------------------------------------------------------------------- */
@@ -811,6 +829,7 @@ void simulated_cluster_destroy(simulated_cluster_t **self_p)
         return;
     }
     CHECK(self->partitions == NULL);
+    CHECK(self->crash_count == 0);
     for (uint32_t i = 0; i < self->process_count; i++) {
         simulated_process_stop(&self->processes[i]);
         store_memory_destroy(&self->processes[i].memory);

@@ -28,6 +28,7 @@
 
 typedef struct simulated_cluster simulated_cluster_t;
 typedef struct simulated_partition simulated_partition_t;
+typedef struct simulated_crash simulated_crash_t;
 
 typedef struct {
     uint16_t region_count;
@@ -82,7 +83,8 @@ simulated_write_t simulated_cluster_write_to(simulated_cluster_t *self,
                                              const signal_event_t *events,
                                              uint32_t count,
                                              simulated_form_t form);
-/* A write of any records, with level, pair, payload and event_count as in `form`. */
+/* A write of any records, with level, pair, token, payload and event_count as in `form`. In its
+ * timeout_ms 0: 5000. */
 simulated_write_t simulated_cluster_write_form(simulated_cluster_t *self,
                                                node_id_t node,
                                                const msg_write_t *form);
@@ -117,11 +119,16 @@ typedef struct {
 } simulated_answers_t;
 simulated_answers_t simulated_cluster_answers(const simulated_cluster_t *self);
 
-/* Any read at a node; the reply borrows until the next call. errs ERR_TIMEOUT */
+/* Any read at a node, however stale; the reply borrows until the next call. errs ERR_TIMEOUT */
 err_t simulated_cluster_read(simulated_cluster_t *self,
                              node_id_t node,
                              msg_read_t *read,
                              const msg_read_reply_t **ret_reply);
+/* The same in two steps, with max_staleness_ms as it is in `read`: one at a time. */
+void simulated_cluster_begin_read(simulated_cluster_t *self, node_id_t node, msg_read_t *read);
+err_t simulated_cluster_end_read(simulated_cluster_t *self, const msg_read_reply_t **ret_reply);
+/* Whether what was begun is answered. */
+bool simulated_cluster_is_answered(const simulated_cluster_t *self);
 double simulated_cluster_read_decay_score(
     simulated_cluster_t *self, node_id_t node, item_id_t item, uint8_t signal, int64_t at_ns);
 /* Sum over the streams of a node's applied vector; and one stream's entry (0: nothing). */
@@ -177,6 +184,14 @@ void simulated_cluster_hand(simulated_cluster_t *self, process_address_t process
 
 /* What the control plane tells of a node's clock from now on; 0: it is right. */
 void simulated_cluster_tell_clock(simulated_cluster_t *self, node_id_t node, uint32_t ahead_ms);
+
+/* Kills a node as kill -9 would, now; it is down while the handle lives. */
+simulated_crash_t *simulated_cluster_inject_shard_crash(simulated_cluster_t *self, node_id_t node);
+/* Starts that node again, from what its disk holds, and nulls; may be called twice. */
+void simulated_crash_destroy(simulated_crash_t **self_p);
+
+/* Whether what its region's receiver announces is lost on the way to a node from now on. */
+void simulated_cluster_lose_announcements(simulated_cluster_t *self, node_id_t node, bool lost);
 
 /* Stops a process as kill -9 would, and starts it again from what its disk holds. */
 void simulated_cluster_stop(simulated_cluster_t *self, process_address_t process);

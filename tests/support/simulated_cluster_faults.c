@@ -178,10 +178,41 @@ void simulated_cluster_start(simulated_cluster_t *self, process_address_t proces
     simulated_process_start(simulated_process_find(self, process));
 }
 
+static process_address_t s_node_process(node_id_t node)
+{
+    return (process_address_t){PROCESS_NODE, node.region, node.shard};
+}
+
+simulated_crash_t *simulated_cluster_inject_shard_crash(simulated_cluster_t *self, node_id_t node)
+{
+    simulated_crash_t *crash = calloc(1, sizeof(*crash));
+    CHECK(crash != NULL);
+    *crash = (simulated_crash_t){.cluster = self, .process = s_node_process(node)};
+    simulated_cluster_stop(self, crash->process);
+    self->crash_count++;
+    return crash;
+}
+
+void simulated_crash_destroy(simulated_crash_t **self_p)
+{
+    simulated_crash_t *self = *self_p;
+    if (self == NULL) {
+        return;
+    }
+    simulated_cluster_start(self->cluster, self->process);
+    self->cluster->crash_count--;
+    free(self);
+    *self_p = NULL;
+}
+
+void simulated_cluster_lose_announcements(simulated_cluster_t *self, node_id_t node, bool lost)
+{
+    simulated_process_find(self, s_node_process(node))->is_deaf = lost;
+}
+
 store_t simulated_cluster_store(const simulated_cluster_t *self, node_id_t node)
 {
-    simulated_process_t *at =
-        simulated_process_find(self, (process_address_t){PROCESS_NODE, node.region, node.shard});
+    simulated_process_t *at = simulated_process_find(self, s_node_process(node));
     CHECK(!at->is_up);
     return store_memory_store(at->memory);
 }
@@ -210,16 +241,14 @@ static void s_wipe_store(simulated_process_t *process)
 
 void simulated_cluster_lose_checkpoint(simulated_cluster_t *self, node_id_t node)
 {
-    s_wipe_store(
-        simulated_process_find(self, (process_address_t){PROCESS_NODE, node.region, node.shard}));
+    s_wipe_store(simulated_process_find(self, s_node_process(node)));
 }
 
 void simulated_cluster_wipe_node(simulated_cluster_t *self, node_id_t node)
 {
     char below[32];
     (void)snprintf(below, sizeof(below), "/shard-%u", (unsigned)node.shard.value);
-    s_wipe_store(
-        simulated_process_find(self, (process_address_t){PROCESS_NODE, node.region, node.shard}));
+    s_wipe_store(simulated_process_find(self, s_node_process(node)));
     s_wipe(self, node.region, below);
 }
 
@@ -270,8 +299,7 @@ bool simulated_cluster_tell_to_stop(simulated_cluster_t *self, node_id_t node)
 
 const char *simulated_cluster_unready(const simulated_cluster_t *self, node_id_t node)
 {
-    const simulated_process_t *process =
-        simulated_process_find(self, (process_address_t){PROCESS_NODE, node.region, node.shard});
+    const simulated_process_t *process = simulated_process_find(self, s_node_process(node));
     const char *reason = "";
     CHECK(process->node != NULL);
     (void)node_engine_is_ready(process->node, &reason);

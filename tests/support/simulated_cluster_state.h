@@ -32,6 +32,7 @@ typedef struct {
     reconcile_engine_t *reconciler;
     bool is_up;
     bool has_input; /* since its last turn end */
+    bool is_deaf;   /* a node: what its receiver announces is lost */
 } simulated_process_t;
 
 /* The client of one region. */
@@ -49,6 +50,11 @@ struct simulated_partition {
     uint64_t dropped_before; /* both directions, at the injection */
     uint64_t dropped;        /* once healed */
     simulated_partition_t *next;
+};
+
+struct simulated_crash {
+    simulated_cluster_t *cluster;
+    process_address_t process;
 };
 
 /* The last blocks that were shipped over one link. */
@@ -81,6 +87,7 @@ struct simulated_cluster {
     simulated_answers_t answers;
     uint32_t cut_count[REGION_COUNT_MAX + 1][REGION_COUNT_MAX + 1];
     simulated_partition_t *partitions; /* alive */
+    uint32_t crash_count;              /* alive */
     simulated_shipped_t shipped[REGION_COUNT_MAX + 1][REGION_COUNT_MAX + 1];
     bool corrupts; /* the next blocks to corrupt_to */
     region_id_t corrupt_to;
