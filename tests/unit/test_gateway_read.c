@@ -1,5 +1,6 @@
 /* Reads through the gateway: which replica is asked, what happens when it does not answer, and how
  * cells of many shards become one answer. */
+#include "common/session/session_id.h"
 #include "tests/unit/gateway_support.h"
 
 #include <setjmp.h>
@@ -409,6 +410,125 @@ static void test_gateway_stamp_follows_what_was_read(void **state)
     gateway_test_destroy(&test);
 }
 
+static void s_put_one(pack_writer_t *writer, const char *key, const char *text, uint64_t number)
+{
+    pack_put_array(writer, key);
+    pack_item(writer);
+    if (text != NULL) {
+        pack_write_str(writer, slice_text(text));
+    } else {
+        pack_write_u64(writer, number);
+    }
+    pack_close(writer);
+}
+
+/* A read of an entity of shard 1; what it needs beside its name. */
+static void s_put_read(gateway_test_t *test, const char *op)
+{
+    uint64_t entity = gateway_test_entity(test, 1, 0);
+    pack_writer_t *writer = gateway_test_request(test, op);
+    bool is_cell =
+        strcmp(op, "score") == 0 || strcmp(op, "count") == 0 || strcmp(op, "velocity") == 0;
+    if (is_cell) {
+        pack_put_text(writer, "signal", "view");
+    }
+    if (is_cell && strcmp(op, "score") != 0) {
+        pack_put_text(writer, "window", "1h");
+    }
+    if (strcmp(op, "cells") == 0 || strcmp(op, "retrieve") == 0) {
+        s_put_one(writer, op[0] == 'c' ? "items" : "candidates", NULL, entity);
+    } else if (strcmp(op, "session_get") == 0) {
+        session_id_t id =
+            session_id_derive((tenant_id_t){1}, (user_id_t){entity}, slice_text("p"), 4);
+        pack_put_bin(writer, "session", slice_make(id.bytes, SESSION_ID_SIZE));
+    } else if (strcmp(op, "get_user") != 0) {
+        pack_put_u64(writer, "item", entity);
+    }
+    if (strcmp(op, "cells") == 0) {
+        s_put_one(writer, "signals", "view", 0);
+        s_put_one(writer, "windows", "1h", 0);
+    }
+    if (strcmp(op, "relation") == 0 || strcmp(op, "get_user") == 0) {
+        pack_put_u64(writer, "user", entity);
+    }
+}
+
+/* Every part is answered with what it asks for. */
+static void s_answer_all(gateway_test_t *test)
+{
+    msg_t msg;
+    node_id_t to;
+    while (gateway_test_next(test, &to, &msg)) {
+        msg_t answer = gateway_test_read_reply(&msg.as.read, CODE_OK);
+        stream_position_t applied = {gateway_test_stream((node_id_t){{1}, to.shard}), 12};
+        msg_cell_t cell = {.score = 1.0};
+        msg_read_reply_t *reply = &answer.as.read_reply;
+        reply->applied_count = 1;
+        reply->applied = &applied;
+        if (msg.as.read.kind == READ_CELLS) {
+            reply->as.cells.cell_count = 1;
+            reply->as.cells.window_count = (uint32_t)msg.as.read.as.cells.windows.size;
+            reply->as.cells.cells = &cell;
+        }
+        if (msg.as.read.kind == READ_ITEM) {
+            reply->as.item.found = true;
+        } else if (msg.as.read.kind == READ_USER) {
+            reply->as.user.found = true;
+        } else if (msg.as.read.kind == READ_SESSION) {
+            reply->as.session.found = true;
+        }
+        gateway_test_answer(test, to, &answer);
+    }
+}
+
+/* 0: nothing of the stream. */
+static uint64_t s_seq_in(const token_t *token, stream_id_t stream)
+{
+    for (uint32_t i = 0; i < token->count; i++) {
+        if (stream_id_equal(token->positions[i].stream, stream)) {
+            return token->positions[i].seq;
+        }
+    }
+    return 0;
+}
+
+/* Goal: whatever is read, the token of the answer covers that of the request, also where nobody that was
+ * asked knows of it, and what the answer shows. */
+static void test_gateway_every_read_carries_the_token_on(void **state)
+{
+    (void)state;
+    static const char *const s_ops[] = {"score",    "count",    "velocity",
+                                        "cells",    "relation", "get_item",
+                                        "get_user", "retrieve", "session_get"};
+    static token_t s_token;
+    gateway_test_t *test = gateway_test_new(3, 5);
+    stream_position_t seen = {gateway_test_stream((node_id_t){{2}, {1}}), 9};
+    stream_position_t elsewhere = {gateway_test_stream((node_id_t){{3}, {4}}), 77};
+    stream_position_t shown = {gateway_test_stream((node_id_t){{1}, {1}}), 12};
+    buffer_t bytes;
+    buffer_init(&bytes);
+    token_clear(&s_token);
+    assert_int_equal(token_add(&s_token, seen.stream, seen.seq), ERR_OK);
+    assert_int_equal(token_add(&s_token, elsewhere.stream, elsewhere.seq), ERR_OK);
+    assert_int_equal(token_encode(&s_token, &bytes), ERR_OK);
+    for (size_t i = 0; i < sizeof(s_ops) / sizeof(s_ops[0]); i++) {
+        s_put_read(test, s_ops[i]);
+        pack_put_bin(&test->writer, "token", buffer_slice(&bytes));
+        uint64_t handle = gateway_test_ask(test);
+        s_answer_all(test);
+        gateway_test_expect_code(test, handle, CODE_OK);
+        pack_value_t token = gateway_test_value(test, handle, "token");
+        assert_int_equal(token_decode(&s_token, token.as.bytes, NULL), ERR_OK);
+        assert_true(s_token.count >= 3); /* a retrieve asks all shards */
+        const stream_position_t wanted[] = {seen, elsewhere, shown};
+        for (size_t k = 0; k < 3; k++) {
+            assert_int_equal(s_seq_in(&s_token, wanted[k].stream), wanted[k].seq);
+        }
+    }
+    buffer_done(&bytes);
+    gateway_test_destroy(&test);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -426,6 +546,7 @@ int main(void)
         cmocka_unit_test(test_gateway_answer_of_the_wrong_kind_is_internal),
         cmocka_unit_test(test_gateway_get_item_gives_fields_or_not_found),
         cmocka_unit_test(test_gateway_stamp_follows_what_was_read),
+        cmocka_unit_test(test_gateway_every_read_carries_the_token_on),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
