@@ -1,7 +1,7 @@
 /* The suite `session`, in process: sessions and hard negatives across regions. The same behaviours
  * over ZeroMQ and real files are in tests/mesh/test_session.py. */
-#include "common/session/session_id.h"
-#include "tests/support/simulated_cluster.h"
+#include "common/wal/wal_log.h"
+#include "tests/simulation/session_calls.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -15,7 +15,6 @@
 enum { S_VIEW = 1 };
 #define S_MS INT64_C(1000000)
 
-static const user_id_t s_user = {77};
 static const simulated_form_t s_replicated = {ACK_REPLICATED, NULL, 0};
 
 static simulated_cluster_t *s_cluster(uint16_t regions, uint16_t shards, uint32_t idle_ms)
@@ -30,95 +29,21 @@ static simulated_cluster_t *s_cluster(uint16_t regions, uint16_t shards, uint32_
 
 static node_id_t s_home(const simulated_cluster_t *cluster)
 {
-    return simulated_cluster_leader(cluster, simulated_cluster_home_of(cluster, s_user));
+    return session_calls_home(cluster);
 }
 
-static hlc_stamp_t s_now(const simulated_cluster_t *cluster)
-{
-    return (hlc_stamp_t){simulated_cluster_now_ns(cluster), 0, 0x1ffff};
-}
-
-/* One record as a request. The batch carries the stamp. Repeated with one producer and seq it is one
- * request. */
-static simulated_write_t s_write(simulated_cluster_t *cluster,
-                                 node_id_t node,
-                                 const record_t *record,
-                                 hlc_stamp_t hlc,
-                                 simulated_form_t form)
-{
-    buffer_t payload;
-    buffer_init(&payload);
-    record_append(&payload, record);
-    msg_write_t write = {.level = form.level,
-                         .has_producer = form.producer != NULL,
-                         .hlc = hlc,
-                         .hlc_is_explicit = true,
-                         .event_count = 1,
-                         .payload = buffer_slice(&payload)};
-    if (form.producer != NULL) {
-        write.producer = slice_text(form.producer);
-        write.producer_seq = form.producer_seq;
-        write.content_hash[0] = (uint8_t)record->type;
-    }
-    simulated_write_t result = simulated_cluster_write_form(cluster, node, &write);
-    buffer_done(&payload);
-    return result;
-}
-
-static session_id_t s_id(uint64_t n)
-{
-    return session_id_derive((tenant_id_t){1}, s_user, slice_text("test"), n);
-}
-
-static simulated_write_t s_start(simulated_cluster_t *cluster,
-                                 const session_id_t *id,
-                                 simulated_form_t form)
-{
-    record_t record = {.type = RECORD_SESSION_START, .event_count = 1};
-    record.as.session_start.session = *id;
-    record.as.session_start.hlc = s_now(cluster);
-    record.as.session_start.agent = slice_text("web");
-    record.as.session_start.meta = slice_make(NULL, 0);
-    return s_write(cluster, s_home(cluster), &record, s_now(cluster), form);
-}
-
+/* At the leader of the home shard. */
 static simulated_write_t s_signal(simulated_cluster_t *cluster,
                                   const session_id_t *id,
                                   uint64_t item,
                                   simulated_form_t form)
 {
-    record_t record = {.type = RECORD_SESSION_SIGNAL, .event_count = 1};
-    record.as.session_signal.session = *id;
-    record.as.session_signal.hlc = s_now(cluster);
-    record.as.session_signal.session_seq = 0;
-    record.as.session_signal.item.value = item;
-    record.as.session_signal.ts_ns = simulated_cluster_now_ns(cluster);
-    record.as.session_signal.weight = 1.0;
-    record.as.session_signal.signal = S_VIEW;
-    return s_write(cluster, s_home(cluster), &record, s_now(cluster), form);
+    return session_calls_signal(cluster, s_home(cluster), id, item, form);
 }
 
 static simulated_write_t s_close(simulated_cluster_t *cluster, const session_id_t *id)
 {
-    record_t record = {.type = RECORD_SESSION_CLOSE, .event_count = 1};
-    record.as.session_close.session = *id;
-    record.as.session_close.hlc = s_now(cluster);
-    record.as.session_close.is_auto = false;
-    return s_write(cluster, s_home(cluster), &record, s_now(cluster), s_replicated);
-}
-
-/* The session as a region has it; the reply lives until the next read. */
-static const msg_read_reply_t *s_get(simulated_cluster_t *cluster,
-                                     uint16_t region,
-                                     const session_id_t *id)
-{
-    msg_read_t read = {.kind = READ_SESSION, .at_ns = simulated_cluster_now_ns(cluster)};
-    const msg_read_reply_t *reply = NULL;
-    read.as.session = *id;
-    node_id_t node = {{region}, simulated_cluster_home_of(cluster, s_user)};
-    assert_int_equal(simulated_cluster_read(cluster, node, &read, &reply), ERR_OK);
-    assert_int_equal(reply->code, CODE_OK);
-    return reply;
+    return session_calls_close(cluster, s_home(cluster), id, ACK_REPLICATED);
 }
 
 static void s_assert_converges(simulated_cluster_t *cluster)
@@ -133,8 +58,8 @@ static void session_cross_region_visibility(void **state)
     (void)state;
     enum { S_SIGNALS = 5 };
     simulated_cluster_t *cluster = s_cluster(3, 2, 0);
-    session_id_t id = s_id(1);
-    assert_int_equal(s_start(cluster, &id, s_replicated).code, CODE_OK);
+    session_id_t id = session_calls_id(1);
+    assert_int_equal(session_calls_start(cluster, &id, s_replicated).code, CODE_OK);
     stream_id_t origin = {{0}, 0, {{0}, {0}}};
     for (uint32_t i = 1; i <= S_SIGNALS; i++) {
         simulated_write_t write =
@@ -146,11 +71,11 @@ static void session_cross_region_visibility(void **state)
     }
     int64_t written_ns = simulated_cluster_now_ns(cluster);
     for (uint16_t region = 1; region <= 3; region++) {
-        const msg_read_reply_t *reply = s_get(cluster, region, &id);
+        const msg_read_reply_t *reply = session_calls_get(cluster, region, &id);
         while (!reply->as.session.found || reply->as.session.row_count < S_SIGNALS) {
             simulated_cluster_run_ms(cluster, 1);
             assert_true(simulated_cluster_now_ns(cluster) - written_ns < 200 * S_MS);
-            reply = s_get(cluster, region, &id);
+            reply = session_calls_get(cluster, region, &id);
         }
         assert_int_equal(reply->as.session.row_count, S_SIGNALS);
         assert_true(slice_equal(reply->as.session.agent, slice_text("web")));
@@ -177,10 +102,10 @@ static void session_replication_idempotent(void **state)
 {
     (void)state;
     simulated_cluster_t *cluster = s_cluster(3, 1, 0);
-    session_id_t id = s_id(2);
+    session_id_t id = session_calls_id(2);
     const simulated_form_t start = {ACK_REPLICATED, "p", 1};
     const simulated_form_t signal = {ACK_REPLICATED, "p", 2};
-    assert_int_equal(s_start(cluster, &id, start).code, CODE_OK);
+    assert_int_equal(session_calls_start(cluster, &id, start).code, CODE_OK);
     simulated_write_t first = s_signal(cluster, &id, 5, signal);
     assert_int_equal(first.code, CODE_OK);
     s_assert_converges(cluster);
@@ -195,13 +120,13 @@ static void session_replication_idempotent(void **state)
         assert_true(again.duplicate);
         assert_int_equal(again.first_seq, first.first_seq);
         assert_int_equal(again.session.session_seq, 1);
-        assert_true(s_start(cluster, &id, start).duplicate);
+        assert_true(session_calls_start(cluster, &id, start).duplicate);
         simulated_cluster_replay_last_batch(cluster, s_home(cluster).region);
     }
     s_assert_converges(cluster);
     simulated_cluster_digest(cluster, follower, after);
     assert_memory_equal(before, after, MSG_HASH_SIZE);
-    assert_int_equal(s_get(cluster, 3, &id)->as.session.row_count, 1);
+    assert_int_equal(session_calls_get(cluster, 3, &id)->as.session.row_count, 1);
     simulated_cluster_destroy(&cluster);
 }
 
@@ -211,8 +136,8 @@ static void session_seqno_hwm_rejects_duplicates(void **state)
 {
     (void)state;
     simulated_cluster_t *cluster = s_cluster(2, 1, 0);
-    session_id_t id = s_id(3);
-    assert_int_equal(s_start(cluster, &id, s_replicated).code, CODE_OK);
+    session_id_t id = session_calls_id(3);
+    assert_int_equal(session_calls_start(cluster, &id, s_replicated).code, CODE_OK);
     for (uint64_t i = 1; i <= 5; i++) {
         simulated_write_t write =
             s_signal(cluster, &id, i, (simulated_form_t){ACK_REPLICATED, "p", i});
@@ -232,7 +157,7 @@ static void session_seqno_hwm_rejects_duplicates(void **state)
     assert_int_equal(sixth.session.session_seq, 6);
     s_assert_converges(cluster);
     for (uint16_t region = 1; region <= 2; region++) {
-        const msg_read_reply_t *reply = s_get(cluster, region, &id);
+        const msg_read_reply_t *reply = session_calls_get(cluster, region, &id);
         assert_int_equal(reply->as.session.row_count, 6);
         for (uint32_t i = 0; i < 6; i++) {
             assert_int_equal(reply->as.session.rows[i].session_seq, i + 1);
@@ -245,17 +170,97 @@ static void session_seqno_hwm_rejects_duplicates(void **state)
     simulated_cluster_destroy(&cluster);
 }
 
+/* One batch per number, each a signal of the session, in a new stream of a node that is down. */
+static stream_id_t s_log_signals(simulated_cluster_t *cluster,
+                                 node_id_t node,
+                                 const session_id_t *id,
+                                 const uint32_t *session_seqs,
+                                 size_t count)
+{
+    const now_t now = {0, simulated_cluster_now_ns(cluster)};
+    stream_id_t stream = {
+        .tenant = TENANT_DEFAULT, .incarnation = 0xf0f0f0f0f0f0f0f0, .origin = node};
+    wal_log_options_t options = {
+        .place = {.disk = sim_disk_disk(simulated_cluster_disk(cluster, node.region)),
+                  .folder = "data/eu-west/shard-0/tenants/default-1/eu-west-f0f0f0f0f0f0f0f0",
+                  .stream = stream,
+                  .tenant_name = "default",
+                  .region_name = "eu-west"},
+        .segment_size_bytes = SEGMENT_SIZE_MIN};
+    wal_log_t *log = NULL;
+    errbuf_t errbuf = {{0}};
+    assert_int_equal(wal_log_open(&options, now, &log, NULL, &errbuf), ERR_OK);
+    for (size_t i = 0; i < count; i++) {
+        record_t record = {.type = RECORD_SESSION_SIGNAL, .event_count = 1};
+        hlc_stamp_t hlc = {now.wall_ns, (uint32_t)i, 0x1ffff};
+        record.as.session_signal.session = *id;
+        record.as.session_signal.hlc = hlc;
+        record.as.session_signal.session_seq = session_seqs[i];
+        record.as.session_signal.item.value = 10 * i + session_seqs[i];
+        record.as.session_signal.ts_ns = now.wall_ns;
+        record.as.session_signal.weight = 1.0;
+        record.as.session_signal.signal = S_VIEW;
+        buffer_t payload = {0};
+        record_append(&payload, &record);
+        wal_batch_t batch = {
+            .epoch = 1, .event_count = 1, .hlc = hlc, .payload = buffer_slice(&payload)};
+        assert_int_equal(wal_log_append(log, &batch, now, &errbuf), ERR_OK);
+        assert_int_equal(wal_log_flush(log, &errbuf), ERR_OK);
+        buffer_done(&payload);
+    }
+    wal_log_close(&log);
+    return stream;
+}
+
+/* The same where no pair is looked up: a log holds the numbers 1..5, once more 3, and 6. Each region's
+ * tracker of that origin refuses the repeated one and counts it; the mark is 6 all the same. */
+static void session_seqno_hwm_rejects_duplicates_of_a_log(void **state)
+{
+    (void)state;
+    static const uint32_t s_seqs[] = {1, 2, 3, 4, 5, 3, 6};
+    static const node_id_t s_eu = {{2}, {0}};
+    enum { S_COUNT = sizeof(s_seqs) / sizeof(s_seqs[0]) };
+    simulated_cluster_t *cluster = s_cluster(3, 1, 0);
+    session_id_t id = session_calls_id(10);
+    assert_int_equal(session_calls_start(cluster, &id, s_replicated).code, CODE_OK);
+    s_assert_converges(cluster);
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, s_eu);
+    stream_id_t stream = s_log_signals(cluster, s_eu, &id, s_seqs, S_COUNT);
+    simulated_crash_destroy(&crash);
+    for (int ms = 0;
+         ms < 5000 && simulated_cluster_applied_of(cluster, s_home(cluster), stream) < S_COUNT;
+         ms++) {
+        simulated_cluster_run_ms(cluster, 1);
+    }
+    s_assert_converges(cluster);
+    for (uint16_t region = 1; region <= 3; region++) {
+        process_address_t node = {PROCESS_NODE, {region}, {0}};
+        assert_int_equal(simulated_cluster_applied_of(cluster, (node_id_t){{region}, {0}}, stream),
+                         S_COUNT);
+        assert_int_equal(simulated_cluster_metric(cluster, node, "node_session_signals_repeated"),
+                         1);
+        const msg_read_reply_t *reply = session_calls_get(cluster, region, &id);
+        assert_int_equal(reply->as.session.row_count, 6);
+        for (uint32_t i = 0; i < 6; i++) {
+            assert_int_equal(reply->as.session.rows[i].session_seq, i + 1);
+            assert_int_equal(reply->as.session.rows[i].signal.item.value,
+                             i < 5 ? 11 * i + 1 : 10 * 6 + 6);
+        }
+    }
+    simulated_cluster_destroy(&cluster);
+}
+
 /* A close gives the summary, the same one again; signals behind it are refused; unknown sessions are
  * NOT_FOUND; nothing of that is logged. */
 static void session_close_is_summed_up_once(void **state)
 {
     (void)state;
     simulated_cluster_t *cluster = s_cluster(2, 1, 0);
-    session_id_t id = s_id(4);
-    session_id_t unknown = s_id(5);
+    session_id_t id = session_calls_id(4);
+    session_id_t unknown = session_calls_id(5);
     assert_int_equal(s_signal(cluster, &unknown, 1, s_replicated).code, CODE_NOT_FOUND);
     assert_int_equal(s_close(cluster, &unknown).code, CODE_NOT_FOUND);
-    assert_int_equal(s_start(cluster, &id, s_replicated).code, CODE_OK);
+    assert_int_equal(session_calls_start(cluster, &id, s_replicated).code, CODE_OK);
     assert_int_equal(s_signal(cluster, &id, 1, s_replicated).code, CODE_OK);
     assert_int_equal(s_signal(cluster, &id, 2, s_replicated).code, CODE_OK);
     simulated_cluster_run_ms(cluster, 1234);
@@ -271,9 +276,9 @@ static void session_close_is_summed_up_once(void **state)
     assert_int_equal(again.code, CODE_OK);
     assert_memory_equal(&again.session, &closed.session, sizeof(again.session));
     s_assert_converges(cluster);
-    const msg_read_reply_t *reply = s_get(cluster, 2, &id);
+    const msg_read_reply_t *reply = session_calls_get(cluster, 2, &id);
     assert_true(reply->as.session.closed && reply->as.session.row_count == 2);
-    assert_false(s_get(cluster, 2, &unknown)->as.session.found);
+    assert_false(session_calls_get(cluster, 2, &unknown)->as.session.found);
     simulated_cluster_destroy(&cluster);
 }
 
@@ -284,10 +289,10 @@ static void session_idle_is_closed_by_its_leader(void **state)
     (void)state;
     enum { S_IDLE_MS = 2000 };
     simulated_cluster_t *cluster = s_cluster(3, 1, S_IDLE_MS);
-    session_id_t idle = s_id(6);
-    session_id_t busy = s_id(7);
-    assert_int_equal(s_start(cluster, &idle, s_replicated).code, CODE_OK);
-    assert_int_equal(s_start(cluster, &busy, s_replicated).code, CODE_OK);
+    session_id_t idle = session_calls_id(6);
+    session_id_t busy = session_calls_id(7);
+    assert_int_equal(session_calls_start(cluster, &idle, s_replicated).code, CODE_OK);
+    assert_int_equal(session_calls_start(cluster, &busy, s_replicated).code, CODE_OK);
     assert_int_equal(s_signal(cluster, &idle, 1, s_replicated).code, CODE_OK);
     for (uint32_t i = 0; i < 5; i++) {
         simulated_cluster_run_ms(cluster, 1000);
@@ -295,12 +300,12 @@ static void session_idle_is_closed_by_its_leader(void **state)
     }
     s_assert_converges(cluster);
     for (uint16_t region = 1; region <= 3; region++) {
-        const msg_read_reply_t *reply = s_get(cluster, region, &idle);
+        const msg_read_reply_t *reply = session_calls_get(cluster, region, &idle);
         assert_true(reply->as.session.closed && reply->as.session.auto_closed);
         int64_t open_ns =
             reply->as.session.closed_hlc.wall_ns - reply->as.session.started_hlc.wall_ns;
         assert_true(open_ns >= S_IDLE_MS * S_MS && open_ns < (S_IDLE_MS + 1000) * S_MS);
-        assert_false(s_get(cluster, region, &busy)->as.session.closed);
+        assert_false(session_calls_get(cluster, region, &busy)->as.session.closed);
     }
     process_address_t home = {PROCESS_NODE, s_home(cluster).region, {0}};
     assert_int_equal(simulated_cluster_metric(cluster, home, "node_sessions_idle_closed"), 1);
@@ -314,7 +319,7 @@ static void session_idle_is_closed_by_its_leader(void **state)
 /* Another region leads the user's home shard from now on. */
 static void s_promote(simulated_cluster_t *cluster, uint16_t region)
 {
-    shard_id_t shard = simulated_cluster_home_of(cluster, s_user);
+    shard_id_t shard = s_home(cluster).shard;
     table_t *next = table_next(simulated_cluster_table(cluster));
     table_record_t record = *table_find_record(next, TENANT_DEFAULT, shard);
     errbuf_t errbuf;
@@ -348,9 +353,9 @@ static void session_answer_stays_through_two_changes_of_leader(void **state)
     const process_address_t shipper = {PROCESS_SHIPPER, {2}, {0}};
     const simulated_form_t local = {ACK_LOCAL, "p", 2};
     const simulated_form_t replicated = {ACK_REPLICATED, "p", 2};
-    session_id_t id = s_id(9);
+    session_id_t id = session_calls_id(9);
     assert_int_equal(s_home(cluster).region.value, 1);
-    assert_int_equal(s_start(cluster, &id, s_replicated).code, CODE_OK);
+    assert_int_equal(session_calls_start(cluster, &id, s_replicated).code, CODE_OK);
     assert_int_equal(s_signal(cluster, &id, 99, s_replicated).code, CODE_OK);
     s_assert_converges(cluster);
     simulated_partition_t *cut =
@@ -379,7 +384,7 @@ static void session_answer_stays_through_two_changes_of_leader(void **state)
         assert_int_equal(named.session.session_seq, 2);
         s_assert_converges(cluster);
         for (uint16_t region = 1; region <= 3; region++) {
-            const msg_read_reply_t *reply = s_get(cluster, region, &id);
+            const msg_read_reply_t *reply = session_calls_get(cluster, region, &id);
             assert_int_equal(reply->as.session.row_count, 2);
             assert_int_equal(reply->as.session.rows[1].session_seq, 2);
             assert_true(stream_id_equal(reply->as.session.rows[1].origin, first.stream));
@@ -398,8 +403,8 @@ static void session_restart_is_exact(void **state)
 {
     (void)state;
     simulated_cluster_t *cluster = s_cluster(2, 1, 0);
-    session_id_t id = s_id(8);
-    assert_int_equal(s_start(cluster, &id, s_replicated).code, CODE_OK);
+    session_id_t id = session_calls_id(8);
+    assert_int_equal(session_calls_start(cluster, &id, s_replicated).code, CODE_OK);
     for (uint64_t i = 1; i <= 30; i++) {
         assert_int_equal(s_signal(cluster, &id, i, s_replicated).code, CODE_OK);
         if (i == 20) {
@@ -416,44 +421,33 @@ static void session_restart_is_exact(void **state)
         simulated_cluster_run_ms(cluster, 3000);
     }
     s_assert_converges(cluster);
-    assert_int_equal(s_get(cluster, 2, &id)->as.session.row_count, 30);
+    assert_int_equal(session_calls_get(cluster, 2, &id)->as.session.row_count, 30);
     assert_int_equal(s_signal(cluster, &id, 31, s_replicated).session.session_seq, 31);
     simulated_cluster_destroy(&cluster);
 }
 
 /* -- hard negatives ---------------------------------------------------------------------------- */
 
-/* An hlc of that wall time, as clients may give it. */
-static simulated_write_t s_hide(simulated_cluster_t *cluster,
-                                uint64_t item,
-                                int64_t wall_ns,
-                                bool set)
+/* Routed to the leader of the item's shard. */
+static void s_hide(simulated_cluster_t *cluster, uint64_t item, int64_t wall_ns, bool set)
 {
-    record_t record = {.type = RECORD_RELATION, .event_count = 1};
-    record.as.relation.user = s_user;
-    record.as.relation.target = item;
-    record.as.relation.hlc = (hlc_stamp_t){wall_ns, 0, 1};
-    record.as.relation.action = RELATION_HIDE;
-    record.as.relation.set = set;
     shard_id_t shard = simulated_cluster_shard_of(cluster, (item_id_t){item});
-    return s_write(cluster, simulated_cluster_leader(cluster, shard), &record,
-                   record.as.relation.hlc, s_replicated);
+    node_id_t leader = simulated_cluster_leader(cluster, shard);
+    simulated_write_t write =
+        session_calls_hide(cluster, leader, item, wall_ns, set, ACK_REPLICATED);
+    assert_int_equal(write.code, CODE_OK);
+    assert_false(write.island);
 }
 
-/* Both regions say the same of the item. */
-static void s_expect_hidden(simulated_cluster_t *cluster, uint64_t item, bool hidden)
+/* All regions say the same of the item. */
+static void s_expect_hidden(simulated_cluster_t *cluster,
+                            uint16_t regions,
+                            uint64_t item,
+                            bool hidden)
 {
     s_assert_converges(cluster);
-    shard_id_t shard = simulated_cluster_shard_of(cluster, (item_id_t){item});
-    for (uint16_t region = 1; region <= 2; region++) {
-        msg_read_t read = {.kind = READ_RELATION, .at_ns = simulated_cluster_now_ns(cluster)};
-        const msg_read_reply_t *reply = NULL;
-        read.as.relation.user = s_user;
-        read.as.relation.item.value = item;
-        assert_int_equal(
-            simulated_cluster_read(cluster, (node_id_t){{region}, shard}, &read, &reply), ERR_OK);
-        assert_int_equal(reply->code, CODE_OK);
-        assert_int_equal(reply->as.relation.hidden, hidden);
+    for (uint16_t region = 1; region <= regions; region++) {
+        assert_int_equal(session_calls_is_hidden(cluster, region, item), hidden);
     }
 }
 
@@ -462,18 +456,18 @@ static void hardneg_monotonicity_hide_wins(void **state)
 {
     (void)state;
     simulated_cluster_t *cluster = s_cluster(2, 2, 0);
-    assert_int_equal(s_hide(cluster, 1, 100, true).code, CODE_OK);
-    assert_int_equal(s_hide(cluster, 1, 50, false).code, CODE_OK);
-    s_expect_hidden(cluster, 1, true);
-    assert_int_equal(s_hide(cluster, 2, 50, false).code, CODE_OK);
-    assert_int_equal(s_hide(cluster, 2, 100, true).code, CODE_OK);
-    s_expect_hidden(cluster, 2, true);
-    assert_int_equal(s_hide(cluster, 3, 100, true).code, CODE_OK);
-    assert_int_equal(s_hide(cluster, 3, 100, false).code, CODE_OK);
-    s_expect_hidden(cluster, 3, true);
-    assert_int_equal(s_hide(cluster, 4, 100, false).code, CODE_OK);
-    assert_int_equal(s_hide(cluster, 4, 100, true).code, CODE_OK);
-    s_expect_hidden(cluster, 4, true);
+    s_hide(cluster, 1, 100, true);
+    s_hide(cluster, 1, 50, false);
+    s_expect_hidden(cluster, 2, 1, true);
+    s_hide(cluster, 2, 50, false);
+    s_hide(cluster, 2, 100, true);
+    s_expect_hidden(cluster, 2, 2, true);
+    s_hide(cluster, 3, 100, true);
+    s_hide(cluster, 3, 100, false);
+    s_expect_hidden(cluster, 2, 3, true);
+    s_hide(cluster, 4, 100, false);
+    s_hide(cluster, 4, 100, true);
+    s_expect_hidden(cluster, 2, 4, true);
     simulated_cluster_destroy(&cluster);
 }
 
@@ -482,14 +476,69 @@ static void hardneg_explicit_unhide_with_higher_hlc(void **state)
 {
     (void)state;
     simulated_cluster_t *cluster = s_cluster(2, 2, 0);
-    assert_int_equal(s_hide(cluster, 1, 50, true).code, CODE_OK);
-    s_expect_hidden(cluster, 1, true);
-    assert_int_equal(s_hide(cluster, 1, 200, false).code, CODE_OK);
-    s_expect_hidden(cluster, 1, false);
-    assert_int_equal(s_hide(cluster, 2, 200, false).code, CODE_OK);
-    assert_int_equal(s_hide(cluster, 2, 50, true).code, CODE_OK);
-    s_expect_hidden(cluster, 2, false);
+    s_hide(cluster, 1, 50, true);
+    s_expect_hidden(cluster, 2, 1, true);
+    s_hide(cluster, 1, 200, false);
+    s_expect_hidden(cluster, 2, 1, false);
+    s_hide(cluster, 2, 200, false);
+    s_hide(cluster, 2, 50, true);
+    s_expect_hidden(cluster, 2, 2, false);
     simulated_cluster_destroy(&cluster);
+}
+
+/* What one region writes of an item. */
+typedef struct {
+    int64_t wall_ns;
+    bool set;
+} s_word_t;
+
+/* All three regions are apart; the two that do not lead the item's shard say one thing each, as islands,
+ * and hold it alone. After the heal every region says the same. Both ways round. */
+static void s_check_islands(s_word_t one, s_word_t other, bool hidden)
+{
+    enum { S_CUT_MS = 1300 }; /* long enough for everybody to notice */
+    simulated_cluster_t *cluster = s_cluster(3, 1, 0);
+    const s_word_t words[2] = {one, other};
+    simulated_partition_t *cuts[3];
+    session_calls_accept_islands(cluster);
+    assert_int_equal(simulated_cluster_leader(cluster, (shard_id_t){0}).region.value, 1);
+    for (uint16_t i = 0; i < 3; i++) {
+        cuts[i] = simulated_cluster_inject_partition(cluster, (region_id_t){(uint16_t)(i + 1)},
+                                                     (region_id_t){(uint16_t)((i + 1) % 3 + 1)});
+    }
+    simulated_cluster_run_ms(cluster, S_CUT_MS);
+    for (uint16_t turn = 0; turn < 2; turn++) {
+        for (uint16_t region = 2; region <= 3; region++) {
+            s_word_t word = words[(region + turn) % 2];
+            simulated_write_t write = session_calls_hide(
+                cluster, (node_id_t){{region}, {0}}, 1 + turn, word.wall_ns, word.set, ACK_LOCAL);
+            assert_int_equal(write.code, CODE_OK);
+            assert_true(write.island);
+            assert_int_equal(write.stream.origin.region.value, region);
+            assert_int_equal(session_calls_is_hidden(cluster, region, 1 + turn), word.set);
+        }
+    }
+    for (uint16_t i = 0; i < 3; i++) {
+        simulated_partition_destroy(&cuts[i]);
+    }
+    s_expect_hidden(cluster, 3, 1, hidden);
+    s_expect_hidden(cluster, 3, 2, hidden);
+    simulated_cluster_destroy(&cluster);
+}
+
+/* hide(100) of one island wins over unhide(50) of the other; of equal stamps the hide. */
+static void hardneg_monotonicity_hide_wins_of_two_islands(void **state)
+{
+    (void)state;
+    s_check_islands((s_word_t){100, true}, (s_word_t){50, false}, true);
+    s_check_islands((s_word_t){100, true}, (s_word_t){100, false}, true);
+}
+
+/* unhide(200) of one island wins over hide(50) of the other. */
+static void hardneg_explicit_unhide_with_higher_hlc_of_two_islands(void **state)
+{
+    (void)state;
+    s_check_islands((s_word_t){200, false}, (s_word_t){50, true}, false);
 }
 
 int main(void)
@@ -498,12 +547,15 @@ int main(void)
         cmocka_unit_test(session_cross_region_visibility),
         cmocka_unit_test(session_replication_idempotent),
         cmocka_unit_test(session_seqno_hwm_rejects_duplicates),
+        cmocka_unit_test(session_seqno_hwm_rejects_duplicates_of_a_log),
         cmocka_unit_test(session_close_is_summed_up_once),
         cmocka_unit_test(session_idle_is_closed_by_its_leader),
         cmocka_unit_test(session_answer_stays_through_two_changes_of_leader),
         cmocka_unit_test(session_restart_is_exact),
         cmocka_unit_test(hardneg_monotonicity_hide_wins),
         cmocka_unit_test(hardneg_explicit_unhide_with_higher_hlc),
+        cmocka_unit_test(hardneg_monotonicity_hide_wins_of_two_islands),
+        cmocka_unit_test(hardneg_explicit_unhide_with_higher_hlc_of_two_islands),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
