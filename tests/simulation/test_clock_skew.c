@@ -54,11 +54,66 @@ static void test_clock_skew_follower_applies_all_the_same(void **state)
     simulated_cluster_destroy(&cluster);
 }
 
+/* A hide of an item, or a mute of its creator, under a stamp that a client gives. */
+static simulated_write_t s_relate(simulated_cluster_t *cluster,
+                                  relation_action_t action,
+                                  int64_t wall_ns)
+{
+    buffer_t payload = {0};
+    record_t record = {.type = RECORD_RELATION, .event_count = 1};
+    record.as.relation.user.value = 5;
+    record.as.relation.target = 7;
+    record.as.relation.hlc = (hlc_stamp_t){wall_ns, 0, 1};
+    record.as.relation.action = action;
+    record.as.relation.set = true;
+    record_append(&payload, &record);
+    msg_write_t form = {.level = ACK_REPLICATED,
+                        .hlc = record.as.relation.hlc,
+                        .hlc_is_explicit = true,
+                        .event_count = 1,
+                        .payload = buffer_slice(&payload)};
+    simulated_write_t write = simulated_cluster_write_form(
+        cluster, simulated_cluster_leader(cluster, (shard_id_t){0}), &form);
+    buffer_done(&payload);
+    return write;
+}
+
+/* Goal: a stamp that a client gives may lie ahead of the leader's clock by the drift bound and no
+ * more: at the bound it is logged, a millisecond beyond it is CLOCK_SKEW and nothing is logged; long
+ * ago is fine. For hides and for mutes. */
+static void test_clock_skew_bounds_an_explicit_stamp(void **state)
+{
+    (void)state;
+    const relation_action_t actions[] = {RELATION_HIDE, RELATION_MUTE};
+    const int64_t bound_ns = INT64_C(1000) * 1000000; /* the default of timing.clock_skew_ms */
+    for (size_t i = 0; i < 2; i++) {
+        simulated_cluster_options_t options = {.region_count = 3, .shard_count = 1, .seed = 3};
+        simulated_cluster_t *cluster = simulated_cluster_new(&options);
+        node_id_t leader = simulated_cluster_leader(cluster, (shard_id_t){0});
+        int64_t far_ns = INT64_C(9) * 3600 * 1000000000;
+        int64_t at_ns = simulated_cluster_now_ns(cluster);
+        assert_int_equal(s_relate(cluster, actions[i], at_ns + far_ns).code, CODE_CLOCK_SKEW);
+        /* The request is on its way for less than a millisecond. */
+        at_ns = simulated_cluster_now_ns(cluster);
+        assert_int_equal(s_relate(cluster, actions[i], at_ns + bound_ns + 1000000).code,
+                         CODE_CLOCK_SKEW);
+        assert_int_equal(simulated_cluster_applied_seqno(cluster, leader), 0);
+        at_ns = simulated_cluster_now_ns(cluster);
+        simulated_write_t write = s_relate(cluster, actions[i], at_ns + bound_ns);
+        assert_int_equal(write.code, CODE_OK);
+        assert_int_equal(write.hlc.wall_ns, at_ns + bound_ns);
+        assert_int_equal(s_relate(cluster, actions[i], 1).code, CODE_OK);
+        assert_int_equal(simulated_cluster_applied_seqno(cluster, leader), 2);
+        simulated_cluster_destroy(&cluster);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_clock_skew_leader_refuses_to_originate),
         cmocka_unit_test(test_clock_skew_follower_applies_all_the_same),
+        cmocka_unit_test(test_clock_skew_bounds_an_explicit_stamp),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
