@@ -15,9 +15,10 @@
 
 #include <cmocka.h>
 
-enum { SELF = 1, ORIGIN = 2, THIRD = 3, ABSENT = 4, BOOT = 77, NARROW = 9 };
+enum { SELF = 1, ORIGIN = 2, THIRD = 3, LAST = 4, BOOT = 77, NARROW = 9, SPLIT = 10 };
 
-/* Regions 1..4; `default` is placed in all of them but the last, tenant 9 in the last two alone. */
+/* Regions 1..4; `default` is placed in all of them, tenant 9 in the last two alone, tenant 10 in this
+ * region and the third. */
 typedef struct {
     topology_t topology;
     table_t *table;
@@ -97,24 +98,28 @@ static void s_hello(uint16_t region)
     s_hand_in(&msg, region);
 }
 
-/* Places tenant `default` in regions 1..3, and tenant 9 in 3 and 4. */
+/* Adds a tenant that is placed in those regions; the third leads all its shards. */
+static void s_add_tenant(uint64_t id, const char *name, region_set_t placed)
+{
+    table_t *next = table_next(s_bench.table);
+    errbuf_t errbuf = {{0}};
+    table_tenant_t tenant = {.id = {id}, .full = placed};
+    (void)snprintf(tenant.name, sizeof(tenant.name), "%s", name);
+    table_record_t records[SHARD_COUNT_MAX];
+    for (uint32_t i = 0; i < s_bench.topology.shard_count; i++) {
+        records[i] = (table_record_t){
+            .epoch = 1, .version = 1, .leader = {THIRD}, .in_sync = placed, .placed = placed};
+    }
+    assert_int_equal(table_add_tenant(next, &tenant, records, &errbuf), ERR_OK);
+    table_destroy(&s_bench.table);
+    s_bench.table = next;
+}
+
 static void s_make_table(void)
 {
     s_bench.table = table_new_default(&s_bench.topology);
-    table_t *next = table_next(s_bench.table);
-    errbuf_t errbuf = {{0}};
-    table_tenant_t narrow = {.id = {NARROW}, .name = "narrow", .full = {1u << 3 | 1u << 4}};
-    table_record_t records[SHARD_COUNT_MAX];
-    for (uint32_t i = 0; i < s_bench.topology.shard_count; i++) {
-        records[i] = (table_record_t){.epoch = 1,
-                                      .version = 1,
-                                      .leader = {THIRD},
-                                      .in_sync = narrow.full,
-                                      .placed = narrow.full};
-    }
-    assert_int_equal(table_add_tenant(next, &narrow, records, &errbuf), ERR_OK);
-    table_destroy(&s_bench.table);
-    s_bench.table = next;
+    s_add_tenant(NARROW, "narrow", (region_set_t){1u << THIRD | 1u << LAST});
+    s_add_tenant(SPLIT, "split", (region_set_t){1u << SELF | 1u << THIRD});
 }
 
 static int s_setup(void **state)
@@ -144,7 +149,7 @@ static int s_setup(void **state)
     msg_encode(&msg, &s_bench.bytes);
     receiver_engine_published(s_bench.engine, buffer_slice(&s_bench.bytes), s_bench.now);
     buffer_done(&table);
-    for (uint16_t region = ORIGIN; region <= ABSENT; region++) {
+    for (uint16_t region = ORIGIN; region <= LAST; region++) {
         s_hello(region);
     }
     return 0;
@@ -242,6 +247,8 @@ static void test_receiver_engine_misplaced_streams_change_nothing(void **state)
         {s_stream(NARROW, THIRD, 0), THIRD},  /* a generation that is not placed here */
         {s_stream(1, 9, 0), ORIGIN},          /* an origin that there is not */
         {s_stream(1, ORIGIN, 30), ORIGIN},    /* a shard that there is not */
+        {s_stream(SPLIT, ORIGIN, 0), THIRD},  /* an origin that this generation never had */
+        {s_stream(SPLIT, THIRD, 0), ORIGIN},  /* of a peer that does not hold this tenant */
     };
     for (uint64_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         s_heads(rows[i].from, rows[i].stream, 5);
@@ -252,6 +259,10 @@ static void test_receiver_engine_misplaced_streams_change_nothing(void **state)
         assert_int_equal(s_metric("receiver_refused"), 3 * i + 3);
         s_assert_nothing_changed();
     }
+    /* Where origin, peer and this region hold the tenant, the stream is taken. */
+    s_heads(THIRD, s_stream(SPLIT, THIRD, 0), 5);
+    assert_true(s_is_wanted_from(THIRD));
+    assert_int_equal(s_metric("receiver_streams"), 1);
 }
 
 /* Goal: numbers that no stream reaches are refused and counted. */
