@@ -18,6 +18,7 @@
 
 enum {
     S_VIEW = 1,
+    S_REGIONS = 3,
     S_RECONCILE_MS = 5000,
     S_KEY_OFFSET = 9, /* of a ledger entry: tenant, 'L' */
     S_SUM_OFFSET = 10 /* of the first sum in a cell's value */
@@ -26,7 +27,7 @@ enum {
 static simulated_cluster_t *s_cluster(void)
 {
     simulated_cluster_options_t options = {
-        .region_count = 3, .shard_count = 2, .seed = 11, .with_reconcilers = true};
+        .region_count = S_REGIONS, .shard_count = 2, .seed = 11, .with_reconcilers = true};
     return simulated_cluster_new(&options);
 }
 
@@ -65,18 +66,32 @@ static item_id_t s_write(simulated_cluster_t *cluster, shard_id_t shard, uint64_
     return first;
 }
 
-/* Until the node has made one more checkpoint than it had. */
+static uint64_t s_checkpoints(simulated_cluster_t *cluster, node_id_t node)
+{
+    return simulated_cluster_metric(cluster, s_process(PROCESS_NODE, node), "node_checkpoints");
+}
+
+/* Until each of the nodes has made one more checkpoint than it had. */
+static void s_await_checkpoints(simulated_cluster_t *cluster, const node_id_t *nodes, size_t count)
+{
+    uint64_t before[S_REGIONS];
+    size_t made = 0;
+    for (size_t i = 0; i < count; i++) {
+        before[i] = s_checkpoints(cluster, nodes[i]);
+    }
+    for (int s = 0; s < 600 && made < count; s++) {
+        simulated_cluster_run_ms(cluster, 1000);
+        made = 0;
+        for (size_t i = 0; i < count; i++) {
+            made += s_checkpoints(cluster, nodes[i]) > before[i] ? 1 : 0;
+        }
+    }
+    assert_int_equal(made, count);
+}
+
 static void s_await_checkpoint(simulated_cluster_t *cluster, node_id_t node)
 {
-    process_address_t process = s_process(PROCESS_NODE, node);
-    uint64_t before = simulated_cluster_metric(cluster, process, "node_checkpoints");
-    for (int i = 0; i < 600; i++) {
-        if (simulated_cluster_metric(cluster, process, "node_checkpoints") > before) {
-            return;
-        }
-        simulated_cluster_run_ms(cluster, 1000);
-    }
-    fail_msg("no checkpoint was made");
+    s_await_checkpoints(cluster, &node, 1);
 }
 
 /* -- what a store holds ------------------------------------------------------------------------ */
@@ -123,18 +138,32 @@ static void s_entry_done(s_entry_t *entry)
     buffer_done(&entry->value);
 }
 
-/* Flips one bit of the decayed sum of an item's cell in the checkpoint of a node. */
+/* Flips one bit of the decayed sum of an item's cell in the checkpoints of some nodes, which are down
+ * together meanwhile. */
+static void s_flip_sums(simulated_cluster_t *cluster,
+                        const node_id_t *nodes,
+                        size_t count,
+                        item_id_t item)
+{
+    simulated_crash_t *crashes[S_REGIONS];
+    s_await_checkpoints(cluster, nodes, count);
+    for (size_t i = 0; i < count; i++) {
+        crashes[i] = simulated_cluster_inject_shard_crash(cluster, nodes[i]);
+        store_t store = simulated_cluster_store(cluster, nodes[i]);
+        s_entry_t entry;
+        assert_true(s_find_cell(&store, item, &entry));
+        entry.value.data[S_SUM_OFFSET + 3] ^= 0x10;
+        s_put(&store, &entry);
+        s_entry_done(&entry);
+    }
+    for (size_t i = 0; i < count; i++) {
+        simulated_crash_destroy(&crashes[i]);
+    }
+}
+
 static void s_flip_sum(simulated_cluster_t *cluster, node_id_t node, item_id_t item)
 {
-    s_await_checkpoint(cluster, node);
-    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, node));
-    store_t store = simulated_cluster_store(cluster, node);
-    s_entry_t entry;
-    assert_true(s_find_cell(&store, item, &entry));
-    entry.value.data[S_SUM_OFFSET + 3] ^= 0x10;
-    s_put(&store, &entry);
-    s_entry_done(&entry);
-    simulated_cluster_start(cluster, s_process(PROCESS_NODE, node));
+    s_flip_sums(cluster, &node, 1, item);
 }
 
 /* -- what is awaited --------------------------------------------------------------------------- */
@@ -151,6 +180,49 @@ static const reconcile_report_t *s_await_checks(simulated_cluster_t *cluster,
     }
     assert_true(report->repair_count >= count);
     return report;
+}
+
+static void s_await_ready(simulated_cluster_t *cluster, node_id_t node)
+{
+    for (int ms = 0; *simulated_cluster_unready(cluster, node) != '\0'; ms++) {
+        assert_true(ms < 10000);
+        simulated_cluster_run_ms(cluster, 1);
+    }
+}
+
+/* Until the first run of a region's reconciler that begins from now on has ended. */
+static uint64_t s_await_next_run(simulated_cluster_t *cluster, region_id_t region)
+{
+    process_address_t reconciler = {PROCESS_RECONCILER, region, {0}};
+    uint64_t before = simulated_cluster_metric(cluster, reconciler, "reconciler_runs");
+    uint64_t runs = before;
+    int64_t ms = 0;
+    while (runs == before ||
+           (int64_t)simulated_cluster_metric(cluster, reconciler, "reconciler_last_ms") >= ms) {
+        before = runs; /* one that was under way */
+        assert_true(ms < 2 * S_RECONCILE_MS);
+        simulated_cluster_run_ms(cluster, 1);
+        ms++;
+        runs = simulated_cluster_metric(cluster, reconciler, "reconciler_runs");
+    }
+    return runs;
+}
+
+/* The report of the first run that begins after the node is ready, with what the node's region has held
+ * against its logs: within the time that the rebuild takes, no other run needed. */
+static const reconcile_report_t *s_first_report(simulated_cluster_t *cluster, node_id_t node)
+{
+    process_address_t reconciler = {PROCESS_RECONCILER, node.region, {0}};
+    s_await_ready(cluster, node);
+    assert_int_equal(simulated_cluster_report(cluster, node.region)->repair_count, 0);
+    uint64_t run = s_await_next_run(cluster, node.region);
+    for (int ms = 0; ms < 100 && simulated_cluster_report(cluster, node.region)->repair_count == 0;
+         ms++) {
+        simulated_cluster_run_ms(cluster, 1);
+    }
+    assert_int_equal(simulated_cluster_metric(cluster, reconciler, "reconciler_runs"), run);
+    assert_int_equal(simulated_cluster_report(cluster, node.region)->repair_count, 1);
+    return simulated_cluster_report(cluster, node.region);
 }
 
 static void s_assert_equal(simulated_cluster_t *cluster, shard_id_t shard)
@@ -175,7 +247,7 @@ static void s_check_flip(region_id_t region)
     int64_t at_ns = simulated_cluster_now_ns(cluster);
     double score = simulated_cluster_read_decay_score(cluster, node, item, S_VIEW, at_ns);
     s_flip_sum(cluster, node, item);
-    const reconcile_report_t *report = s_await_checks(cluster, region, 1);
+    const reconcile_report_t *report = s_first_report(cluster, node);
     const reconcile_repair_t *repair = &report->repairs[0];
     char key[64];
     (void)snprintf(key, sizeof(key), "cell item %" PRIu64 " signal %d", item.value, S_VIEW);
@@ -218,6 +290,43 @@ static void test_repair_flip_in_the_leaders_checkpoint_is_found_and_repaired(voi
     s_check_flip((region_id_t){1});
 }
 
+/* Goal: two replicas that are wrong in the same way are the majority, and still it is the logs that
+ * decide: both are repaired, and the right one stays as it is. Method: the same bit flips in two
+ * checkpoints; each region in turn is the one that is right. */
+static void test_repair_two_wrong_replicas_do_not_overwrite_the_right_one(void **state)
+{
+    (void)state;
+    for (uint16_t right = 1; right <= S_REGIONS; right++) {
+        simulated_cluster_t *cluster = s_cluster();
+        shard_id_t shard = {0};
+        node_id_t wrong[S_REGIONS - 1];
+        size_t wrong_count = 0;
+        for (uint16_t region = 1; region <= S_REGIONS; region++) {
+            if (region != right) {
+                wrong[wrong_count++] = (node_id_t){{region}, shard};
+            }
+        }
+        uint8_t before[MSG_HASH_SIZE];
+        uint8_t after[MSG_HASH_SIZE];
+        item_id_t item = s_write(cluster, shard, 100, 200);
+        s_flip_sums(cluster, wrong, wrong_count, item);
+        simulated_cluster_digest(cluster, (node_id_t){{right}, shard}, before);
+        for (uint16_t region = 1; region <= S_REGIONS; region++) {
+            const reconcile_report_t *report = s_await_checks(cluster, (region_id_t){region}, 1);
+            assert_false(report->repairs[0].is_failed);
+            assert_int_equal(report->repairs[0].different, region != right);
+            assert_int_equal(report->repairs[0].difference_count, region != right ? 1 : 0);
+        }
+        s_assert_equal(cluster, shard);
+        simulated_cluster_digest(cluster, (node_id_t){{right}, shard}, after);
+        assert_memory_equal(before, after, sizeof(before));
+        simulated_cluster_run_ms(cluster, INT64_C(2) * S_RECONCILE_MS);
+        const reconcile_report_t *report = simulated_cluster_report(cluster, (region_id_t){right});
+        assert_int_equal(report->found_counts[RECONCILE_FOUND_DIVERGED], 0);
+        simulated_cluster_destroy(&cluster);
+    }
+}
+
 /* What a repaired replica writes next replaces all that its store had: an entry that the logs do
  * not know is gone, and a restart from that checkpoint has nothing to repair. */
 static void test_repair_reaches_the_checkpoint(void **state)
@@ -229,24 +338,24 @@ static void test_repair_reaches_the_checkpoint(void **state)
     item_id_t item = s_write(cluster, shard, 100, 20);
     item_id_t ghost = s_item_in(cluster, shard, 100000);
     s_await_checkpoint(cluster, node);
-    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, node));
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, node);
     store_t store = simulated_cluster_store(cluster, node);
     s_entry_t entry;
     assert_true(s_find_cell(&store, item, &entry));
     bytes_put_u64_be(entry.key.data + S_KEY_OFFSET + 1, ghost.value);
     s_put(&store, &entry);
     s_entry_done(&entry);
-    simulated_cluster_start(cluster, s_process(PROCESS_NODE, node));
+    simulated_crash_destroy(&crash);
     const reconcile_report_t *report = s_await_checks(cluster, node.region, 1);
     assert_true(report->repairs[0].different);
     assert_string_equal(report->repairs[0].listed[0].expected, "none");
     s_await_checkpoint(cluster, node);
-    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, node));
+    crash = simulated_cluster_inject_shard_crash(cluster, node);
     assert_false(s_find_cell(&store, ghost, &entry));
     s_entry_done(&entry);
     assert_true(s_find_cell(&store, item, &entry));
     s_entry_done(&entry);
-    simulated_cluster_start(cluster, s_process(PROCESS_NODE, node));
+    simulated_crash_destroy(&crash);
     simulated_cluster_run_ms(cluster, INT64_C(3) * S_RECONCILE_MS);
     s_assert_equal(cluster, shard);
     assert_int_equal(simulated_cluster_report(cluster, node.region)->repair_count, 1);
@@ -319,9 +428,9 @@ static void test_repair_mends_the_file_of_a_stream_that_was_given_up(void **stat
     assert_int_equal(seam->list(seam->context, s_folder, s_on_stream, stream, NULL), ERR_OK);
     assert_true(stream[0] != '\0');
     simulated_cluster_run_ms(cluster, 1000);
-    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, node));
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, node);
     simulated_cluster_wipe_node(cluster, node);
-    simulated_cluster_start(cluster, s_process(PROCESS_NODE, node));
+    simulated_crash_destroy(&crash);
     for (int i = 0; i < 3000 && *simulated_cluster_unready(cluster, node) != '\0'; i++) {
         simulated_cluster_run_ms(cluster, 10);
     }
@@ -346,6 +455,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_repair_flip_in_a_followers_checkpoint_is_found_and_repaired),
         cmocka_unit_test(test_repair_flip_in_the_leaders_checkpoint_is_found_and_repaired),
+        cmocka_unit_test(test_repair_two_wrong_replicas_do_not_overwrite_the_right_one),
         cmocka_unit_test(test_repair_reaches_the_checkpoint),
         cmocka_unit_test(test_repair_goes_on_while_writes_go_on),
         cmocka_unit_test(test_repair_mends_the_file_of_a_stream_that_was_given_up),
