@@ -257,11 +257,11 @@ static void test_cohorts_replay_gives_the_same_digest(void **state)
         assert_true(round > 1 ||
                     simulated_cluster_metric(cluster, process, "node_checkpoints") > 0);
         simulated_cluster_digest(cluster, node, before);
-        simulated_cluster_stop(cluster, process);
+        simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, node);
         if (round > 1) {
             simulated_cluster_lose_checkpoint(cluster, node);
         }
-        simulated_cluster_start(cluster, process);
+        simulated_crash_destroy(&crash);
         s_converge(cluster);
         simulated_cluster_digest(cluster, node, after);
         assert_memory_equal(before, after, MSG_HASH_SIZE);

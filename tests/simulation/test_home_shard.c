@@ -173,12 +173,11 @@ static void test_home_shard_completes_users_and_the_end_of_a_mute(void **state)
 /* Kills a node, takes its checkpoint away when asked to, and starts it again. */
 static void s_restart(simulated_cluster_t *cluster, node_id_t node, bool loses_checkpoint)
 {
-    process_address_t process = {PROCESS_NODE, node.region, node.shard};
-    simulated_cluster_stop(cluster, process);
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, node);
     if (loses_checkpoint) {
         simulated_cluster_lose_checkpoint(cluster, node);
     }
-    simulated_cluster_start(cluster, process);
+    simulated_crash_destroy(&crash);
     simulated_cluster_run_ms(cluster, S_RESTART_MS);
 }
 
@@ -234,15 +233,14 @@ static void test_home_shard_waits_for_a_shard_without_leader(void **state)
     user_id_t user = s_user_of(cluster, 0);
     node_id_t home = simulated_cluster_leader(cluster, (shard_id_t){0});
     node_id_t away = simulated_cluster_leader(cluster, (shard_id_t){1});
-    process_address_t process = {PROCESS_NODE, away.region, away.shard};
-    simulated_cluster_stop(cluster, process);
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, away);
     (void)s_mute_at(cluster, home, user, true, ACK_REPLICATED);
     simulated_cluster_run_ms(cluster, 20000);
     assert_true(s_is_muted(cluster, (node_id_t){{1}, {2}}, user));
     assert_int_equal(s_metric(cluster, home, "node_home_pending"), 1);
     /* One to the shard that answered; the other is asked at most every eight seconds in the end. */
     assert_in_range(s_metric(cluster, home, "node_home_sent"), 1, 10);
-    simulated_cluster_start(cluster, process);
+    simulated_crash_destroy(&crash);
     simulated_cluster_run_ms(cluster, 15000);
     assert_int_equal(s_muted_count(cluster, user), S_REGIONS * S_SHARDS);
     s_expect_settled(cluster);

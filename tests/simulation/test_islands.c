@@ -213,12 +213,11 @@ static void test_islands_restarted_begins_a_new_incarnation(void **state)
 {
     (void)state;
     simulated_cluster_t *cluster = s_cluster(true, 8);
-    process_address_t node = {PROCESS_NODE, {3}, {0}};
     s_cut_t cut = s_cut_off_ap(cluster);
     simulated_write_t first = s_write(cluster, s_ap, ACK_LOCAL, NULL, 0);
     assert_int_equal(first.code, CODE_OK);
-    simulated_cluster_stop(cluster, node);
-    simulated_cluster_start(cluster, node);
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, s_ap);
+    simulated_crash_destroy(&crash);
     simulated_cluster_run_ms(cluster, 2000);
     assert_int_equal(s_write(cluster, s_ap, ACK_LOCAL, NULL, 0).code, CODE_UNAVAILABLE);
     simulated_cluster_run_ms(cluster, 4000);
@@ -688,14 +687,13 @@ static void test_promotion_after_a_kill_ends_with_one_effect(void **state)
     (void)state;
     enum { S_TAIL = 5 };
     simulated_cluster_t *cluster = s_cluster(false, 16);
-    process_address_t node = {PROCESS_NODE, {1}, {0}};
     process_address_t shipper = {PROCESS_SHIPPER, {1}, {0}};
     (void)s_write_until_ok(cluster, "a", 1);
     simulated_cluster_stop(cluster, shipper);
     for (uint64_t seq = 2; seq < 2 + S_TAIL; seq++) {
         assert_int_equal(s_write(cluster, s_us, ACK_LOCAL, "a", seq).code, CODE_OK);
     }
-    simulated_cluster_stop(cluster, node);
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, s_us);
     s_promote(cluster, s_eu.region);
     uint64_t named_seqs[2 + S_TAIL];
     for (uint64_t seq = 2; seq < 2 + S_TAIL; seq++) {
@@ -704,7 +702,7 @@ static void test_promotion_after_a_kill_ends_with_one_effect(void **state)
         assert_int_equal(write.stream.origin.region.value, 2);
         named_seqs[seq] = write.first_seq;
     }
-    simulated_cluster_start(cluster, node);
+    simulated_crash_destroy(&crash);
     simulated_cluster_start(cluster, shipper);
     simulated_cluster_run_ms(cluster, 3000);
     s_expect_count(cluster, 1 + S_TAIL);

@@ -264,7 +264,7 @@ static void test_replication_leader_restart_follower_continues(void **state)
         assert_int_equal(write.code, CODE_OK);
         assert_int_equal(write.durability, ACK_LOCAL);
     }
-    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, 1, 0));
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, leader);
     assert_float_equal(
         simulated_cluster_read_decay_score(cluster, follower, (item_id_t){3}, S_VIEW, at_ns), 1.0,
         1e-6);
@@ -272,7 +272,7 @@ static void test_replication_leader_restart_follower_continues(void **state)
         cluster, leader, &late, 1, (simulated_form_t){ACK_LOCAL, "client", 3});
     assert_int_equal(refused.code, CODE_TIMEOUT);
     simulated_cluster_run_ms(cluster, 3000);
-    simulated_cluster_start(cluster, s_process(PROCESS_NODE, 1, 0));
+    simulated_crash_destroy(&crash);
     simulated_cluster_start(cluster, s_process(PROCESS_SHIPPER, 1, 0));
     s_assert_converges(cluster, 5000);
     assert_int_equal(simulated_cluster_applied_seqno(cluster, follower), 22);

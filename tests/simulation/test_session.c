@@ -145,10 +145,9 @@ static void session_seqno_hwm_rejects_duplicates(void **state)
     }
     simulated_write_t third = s_signal(cluster, &id, 3, (simulated_form_t){ACK_REPLICATED, "p", 3});
     assert_true(third.duplicate && third.session.session_seq == 3 && third.session.signals == 5);
-    process_address_t home = {PROCESS_NODE, s_home(cluster).region, s_home(cluster).shard};
-    simulated_cluster_stop(cluster, home);
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, s_home(cluster));
     simulated_cluster_run_ms(cluster, 500);
-    simulated_cluster_start(cluster, home);
+    simulated_crash_destroy(&crash);
     simulated_cluster_run_ms(cluster, 3000);
     third = s_signal(cluster, &id, 3, (simulated_form_t){ACK_REPLICATED, "p", 3});
     assert_true(third.duplicate && third.session.signals == 5);
@@ -415,9 +414,10 @@ static void session_restart_is_exact(void **state)
     for (uint16_t region = 1; region <= 2; region++) {
         process_address_t node = {PROCESS_NODE, {region}, {0}};
         assert_true(simulated_cluster_metric(cluster, node, "node_checkpoints") > 0);
-        simulated_cluster_stop(cluster, node);
+        simulated_crash_t *crash =
+            simulated_cluster_inject_shard_crash(cluster, (node_id_t){{region}, {0}});
         simulated_cluster_run_ms(cluster, 200);
-        simulated_cluster_start(cluster, node);
+        simulated_crash_destroy(&crash);
         simulated_cluster_run_ms(cluster, 3000);
     }
     s_assert_converges(cluster);

@@ -239,9 +239,9 @@ static void test_streams_emptied_node_comes_back_whole(void **state)
         for (uint64_t i = 1; i <= S_EVENTS / 2; i++) {
             (void)s_write_pair_until_ok(cluster, leader, i);
         }
-        simulated_cluster_stop(cluster, s_process(PROCESS_NODE, region, 0));
+        simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, victim);
         simulated_cluster_wipe_node(cluster, victim);
-        simulated_cluster_start(cluster, s_process(PROCESS_NODE, region, 0));
+        simulated_crash_destroy(&crash);
         s_assert_serves_nothing(cluster, victim);
         (void)s_await_ready(cluster, victim, 5000);
         assert_int_equal(simulated_cluster_applied_seqno(cluster, victim), S_EVENTS / 2);
@@ -272,9 +272,9 @@ static void test_streams_node_emptied_under_load_loses_nothing(void **state)
             simulated_cluster_post(cluster, leader, &event, 1, ACK_LOCAL);
         }
         simulated_cluster_run_ms(cluster, round % 3);
-        simulated_cluster_stop(cluster, s_process(PROCESS_NODE, victim.region.value, 0));
+        simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, victim);
         simulated_cluster_wipe_node(cluster, victim);
-        simulated_cluster_start(cluster, s_process(PROCESS_NODE, victim.region.value, 0));
+        simulated_crash_destroy(&crash);
         (void)s_await_ready(cluster, victim, 8000);
     }
     for (uint64_t i = 1; i <= seq; i++) {
@@ -329,7 +329,7 @@ static void test_streams_emptied_leader_waits_for_the_others(void **state)
     for (uint64_t i = 1; i <= S_EVENTS; i++) {
         (void)s_write_pair_until_ok(cluster, leader, i);
     }
-    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, 1, 0));
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, leader);
     simulated_cluster_wipe_node(cluster, leader);
     simulated_partition_t *cuts[2];
     for (uint16_t i = 0; i < 2; i++) {
@@ -337,7 +337,7 @@ static void test_streams_emptied_leader_waits_for_the_others(void **state)
                                                      (region_id_t){(uint16_t)(2 + i)});
     }
     simulated_cluster_run_ms(cluster, 1500);
-    simulated_cluster_start(cluster, s_process(PROCESS_NODE, 1, 0));
+    simulated_crash_destroy(&crash);
     simulated_cluster_run_ms(cluster, 7000); /* longer than the incarnation wait */
     s_assert_serves_nothing(cluster, leader);
     simulated_cluster_stop(cluster, s_process(PROCESS_RECEIVER, 1, 0));
@@ -365,9 +365,9 @@ static void test_streams_kills_on_the_way_back_change_nothing(void **state)
     for (uint64_t i = 1; i <= S_EVENTS; i++) {
         (void)s_write_pair_until_ok(cluster, leader, i);
     }
-    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, 1, 0));
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, leader);
     simulated_cluster_wipe_node(cluster, leader);
-    simulated_cluster_start(cluster, s_process(PROCESS_NODE, 1, 0));
+    simulated_crash_destroy(&crash);
     for (int64_t kill = 0; kill < S_KILLS; kill++) {
         process_address_t victim = s_process(kill % 2 == 0 ? PROCESS_NODE : PROCESS_RECEIVER, 1, 0);
         simulated_cluster_run_ms(cluster, 10 * kill);

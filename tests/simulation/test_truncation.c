@@ -174,14 +174,14 @@ static void test_truncation_with_the_checkpoint_lost_begins_with_the_base(void *
     simulated_cluster_run_ms(cluster, 60000); /* a checkpoint of all */
     for (uint16_t region = 1; region <= 2; region++) {
         node_id_t node = {{region}, s_shard};
-        simulated_cluster_stop(cluster, s_process(PROCESS_NODE, region));
+        simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, node);
         store_t store = simulated_cluster_store(cluster, node);
         store_batch_t *batch = store_batch_new();
         assert_int_equal(store.walk(store.context, NULL, 0, s_delete, batch, NULL), ERR_OK);
         assert_true(store_batch_count(batch) > 0);
         assert_int_equal(store.submit(store.context, &batch, NULL), ERR_OK);
         assert_int_equal(store.poll(store.context, NULL), ERR_OK);
-        simulated_cluster_start(cluster, s_process(PROCESS_NODE, region));
+        simulated_crash_destroy(&crash);
         simulated_cluster_run_ms(cluster, 2000);
         assert_true(s_metric(cluster, s_process(PROCESS_NODE, region), "node_applied_events") <
                     sent * S_REQUEST_SIZE);
@@ -290,7 +290,7 @@ static void test_truncation_leaves_repair_possible(void **state)
     simulated_cluster_t *cluster = s_truncated(&sent);
     node_id_t node = {{3}, s_shard};
     simulated_cluster_run_ms(cluster, 60000); /* a checkpoint of all */
-    simulated_cluster_stop(cluster, s_process(PROCESS_NODE, 3));
+    simulated_crash_t *crash = simulated_cluster_inject_shard_crash(cluster, node);
     store_t store = simulated_cluster_store(cluster, node);
     /* The count of one seen pair or cell is not what the logs say: a cell is missing. */
     store_batch_t *batch = store_batch_new();
@@ -298,7 +298,7 @@ static void test_truncation_leaves_repair_possible(void **state)
     store_batch_delete(batch, slice_make(key, sizeof(key)));
     assert_int_equal(store.submit(store.context, &batch, NULL), ERR_OK);
     assert_int_equal(store.poll(store.context, NULL), ERR_OK);
-    simulated_cluster_start(cluster, s_process(PROCESS_NODE, 3));
+    simulated_crash_destroy(&crash);
     const reconcile_report_t *report = simulated_cluster_report(cluster, node.region);
     for (int ms = 0; report->repair_count == 0 && ms < 12000; ms++) {
         simulated_cluster_run_ms(cluster, 1);

@@ -59,9 +59,9 @@ static void test_usage_restart_is_exact_everywhere(void **state)
     }
     s_write(cluster, 5);
     for (uint16_t region = 1; region <= 2; region++) {
-        process_address_t node = {PROCESS_NODE, {region}, {0}};
-        simulated_cluster_stop(cluster, node);
-        simulated_cluster_start(cluster, node);
+        simulated_crash_t *crash =
+            simulated_cluster_inject_shard_crash(cluster, (node_id_t){{region}, {0}});
+        simulated_crash_destroy(&crash);
     }
     simulated_cluster_run_ms(cluster, 3000);
     s_assert_usage(cluster, 175);
