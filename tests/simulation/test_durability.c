@@ -64,9 +64,8 @@ static uint64_t s_durable_seq(const simulated_cluster_t *cluster,
                               uint16_t region,
                               stream_id_t stream)
 {
-    sim_disk_t *disk = simulated_cluster_copy_disk(cluster, (region_id_t){region});
-    sim_disk_set_tearing(disk, false);
-    sim_disk_crash(disk, 1);
+    sim_disk_t *disk =
+        sim_disk_clone_synced(simulated_cluster_disk(cluster, (region_id_t){region}));
     uint64_t seq = s_last_seq(sim_disk_disk(disk), region, stream);
     sim_disk_destroy(&disk);
     return seq;

@@ -568,6 +568,16 @@ sim_disk_t *sim_disk_clone(const sim_disk_t *self)
     return clone;
 }
 
+sim_disk_t *sim_disk_clone_synced(const sim_disk_t *self)
+{
+    sim_disk_t *clone = sim_disk_new(0);
+    clone->prng = self->prng;
+    clone->tearing = self->tearing;
+    clone->capacity_bytes = self->capacity_bytes;
+    sim_files_copy_synced(&self->files, &clone->files);
+    return clone;
+}
+
 bool sim_disk_equal(const sim_disk_t *a, const sim_disk_t *b)
 {
     const sim_files_t *left = &a->files;

@@ -90,6 +90,8 @@ typedef void (*sim_disk_unlink_fn)(void *context,
 void sim_disk_watch_unlink(sim_disk_t *self, sim_disk_unlink_fn on_unlink, void *context);
 /* A copy of everything, without what is planned and without open files; owned by the caller. */
 sim_disk_t *sim_disk_clone(const sim_disk_t *self);
+/* The same as a power cut now would leave it, if nothing is kept that was not synced. */
+sim_disk_t *sim_disk_clone_synced(const sim_disk_t *self);
 /* Whether both hold the same names with the same bytes; prints the first difference. */
 bool sim_disk_equal(const sim_disk_t *a, const sim_disk_t *b);
 

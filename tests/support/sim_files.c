@@ -379,6 +379,59 @@ void sim_files_settle(sim_files_t *self)
     }
 }
 
+/* Puts an inode under a path as it was when it was synced last. */
+static void s_put_synced(sim_files_t *self, const char *path, const sim_inode_t *inode)
+{
+    sim_inode_t *copy = sim_files_put(self, path, inode->folder);
+    sim_files_replace(self, copy, inode->bytes.data, inode->bytes.size);
+    for (size_t i = inode->change_count; i > 0; i--) {
+        const sim_change_t *change = &inode->changes[i - 1];
+        s_resize(self, copy, change->old_size);
+        if (change->old_bytes.size > 0) {
+            s_put_bytes(self, copy, change->offset, change->old_bytes.data, change->old_bytes.size);
+        }
+    }
+}
+
+/* Takes a pending change of names back in a copy, as s_undo_name does. */
+static void s_undo_name_in(sim_files_t *copy, const sim_name_change_t *change)
+{
+    bool is_there = sim_files_lookup(copy, change->path) != NULL;
+    switch (change->kind) {
+    case SIM_NAME_CREATED:
+        s_unlink(copy, change->path);
+        break;
+    case SIM_NAME_REMOVED:
+        if (!is_there) {
+            s_put_synced(copy, change->path, change->inode);
+        }
+        break;
+    case SIM_NAME_MOVED:
+        if (!is_there) {
+            break;
+        }
+        s_unlink(copy, change->path);
+        if (sim_files_lookup(copy, change->from) == NULL) {
+            s_put_synced(copy, change->from, change->inode);
+        }
+        if (change->replaced != NULL) {
+            s_put_synced(copy, change->path, change->replaced);
+        }
+        break;
+    }
+}
+
+void sim_files_copy_synced(const sim_files_t *self, sim_files_t *to)
+{
+    CHECK(to->entry_count == 0);
+    for (size_t i = 0; i < self->entry_count; i++) {
+        s_put_synced(to, self->entries[i].path, self->entries[i].inode);
+    }
+    for (size_t i = self->name_count; i > 0; i--) {
+        s_undo_name_in(to, &self->names[i - 1]);
+    }
+}
+
 static void s_tear(sim_files_t *self, sim_inode_t *inode, const sim_change_t *change, prng_t *prng)
 {
     uint64_t at = 0;

@@ -95,6 +95,8 @@ void sim_files_replace(sim_files_t *self, sim_inode_t *inode, const void *bytes,
 
 /* All that is pending becomes durable, or meets its fate. in tearing  see sim_disk_set_tearing */
 void sim_files_settle(sim_files_t *self);
+/* Puts into `to`, which is empty, what a crash without tearing would leave of `self`. */
+void sim_files_copy_synced(const sim_files_t *self, sim_files_t *to);
 void sim_files_crash(sim_files_t *self, prng_t *prng, bool tearing);
 
 /* Memory for one more item. */

@@ -2,6 +2,7 @@
 #include "tests/support/sim_disk.h"
 
 #include "common/base/bounds.h"
+#include "common/base/prng.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -353,6 +354,62 @@ static void test_sim_disk_paths_are_normal_and_lists_are_ordered(void **state)
     assert_int_equal(f->disk->make_folders(f->disk->context, "d/b/under-a-file", NULL), ERR_IO);
 }
 
+/* One change of one of a few files: written, cut, synced, renamed, removed. */
+static void s_change_any(fixture_t *f, prng_t *prng)
+{
+    static const char *const s_paths[] = {"d/a", "d/b", "d/c", "d/e"};
+    const char *path = s_paths[prng_below(prng, 4)];
+    const char *other = s_paths[prng_below(prng, 4)];
+    uint64_t kind = prng_below(prng, 8);
+    disk_file_t *file = NULL;
+    if (kind == 0) {
+        (void)f->disk->unlink(f->disk->context, path, NULL);
+    } else if (kind == 1 && path != other) {
+        (void)f->disk->rename(f->disk->context, path, other, NULL);
+    } else if (kind == 2) {
+        (void)f->disk->sync_folder(f->disk->context, "d", NULL);
+    } else {
+        file = s_open(f, path);
+        if (kind == 3) {
+            (void)f->disk->sync(f->disk->context, file, NULL);
+        } else if (kind == 4) {
+            (void)f->disk->truncate(f->disk->context, file, prng_below(prng, SIZE), NULL);
+        } else {
+            f->ones[0] = (uint8_t)prng_below(prng, 256);
+            (void)s_write(f, file, prng_below(prng, SIZE), 1 + (size_t)prng_below(prng, SIZE - 1));
+        }
+        f->disk->close(f->disk->context, &file);
+    }
+}
+
+/* Goal: a clone of what is synced is what a power cut leaves that loses all the rest, and the disk goes
+ * on as if nobody had looked. */
+static void test_sim_disk_synced_clone_is_what_a_crash_leaves(void **state)
+{
+    fixture_t *f = *state;
+    prng_t prng;
+    prng_init(&prng, 77);
+    sim_disk_set_tearing(f->sim, false);
+    uint64_t different = 0;
+    for (uint32_t round = 0; round < 2000; round++) {
+        uint64_t changes = 1 + prng_below(&prng, 12);
+        for (uint64_t i = 0; i < changes; i++) {
+            s_change_any(f, &prng);
+        }
+        sim_disk_t *before = sim_disk_clone(f->sim);
+        sim_disk_t *synced = sim_disk_clone_synced(f->sim);
+        assert_true(sim_disk_equal(before, f->sim));
+        uint64_t used = sim_disk_used_bytes(synced);
+        sim_disk_crash(f->sim, round);
+        assert_true(sim_disk_equal(synced, f->sim));
+        assert_int_equal(used, sim_disk_used_bytes(f->sim));
+        different += used != sim_disk_used_bytes(before) ? 1 : 0;
+        sim_disk_destroy(&before);
+        sim_disk_destroy(&synced);
+    }
+    assert_true(different > 500);
+}
+
 #define SIM_TEST(name) cmocka_unit_test_setup_teardown(name, s_set_up, s_tear_down)
 
 int main(void)
@@ -370,6 +427,7 @@ int main(void)
         SIM_TEST(test_sim_disk_planned_write_and_sync_fail_once),
         SIM_TEST(test_sim_disk_stopped_disk_refuses_everything),
         SIM_TEST(test_sim_disk_same_seed_gives_the_same_disk),
+        SIM_TEST(test_sim_disk_synced_clone_is_what_a_crash_leaves),
         SIM_TEST(test_sim_disk_paths_are_normal_and_lists_are_ordered),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
