@@ -13,6 +13,8 @@
 #define MUTANT_LIST(X)                                                                         \
     X(SKIP_GAP_CHECK, "a batch that begins behind applied + 1 is applied")                     \
     X(SKIP_LOG_SYNC, "a write is acknowledged and shipped before its fsync")                   \
+    X(CONFIRM_BEFORE_SYNC, "a receiver confirms and announces what it has not synced")         \
+    X(APPLY_BEFORE_SYNC, "a node applies what it has logged before that is durable")           \
     X(SKIP_HASH_CHECK, "a batch whose BLAKE3 does not fit is believed")                        \
     X(F32_WEIGHTS, "weights lose what a 32-bit float cannot hold")                             \
     X(FORGET_DEDUP, "the pairs seen are not in the checkpoint")                                \
@@ -33,6 +35,9 @@
     X(REFUSE_FOR_TIME, "a logged record from the future is refused")                           \
     X(IGNORE_TOKEN, "a read does not wait for its token")                                      \
     X(SERVE_TOO_EARLY, "a node serves before it has replayed what its region's files hold")    \
+    X(LEAD_TOO_EARLY, "a node that is named leader serves before its receiver knows of that")  \
+    X(NEVER_COMPLETE, "what concerns all shards stays on those that the gateway reached")      \
+    X(REPAIR_BY_MAJORITY, "replicas that agree with the majority are not held to their logs")  \
     X(NEVER_RESEND, "a shipper does not start again where a receiver asks it to")              \
     X(FORGET_SESSIONS, "sessions are not in the checkpoint")                                   \
     X(REPEAT_SESSION_SIGNAL, "a session signal whose number has come before is taken again")   \

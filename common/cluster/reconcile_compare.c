@@ -2,6 +2,7 @@
 #include "common/cluster/reconcile.h"
 
 #include "common/base/check.h"
+#include "common/base/mutant.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -205,7 +206,7 @@ static void s_judge(const s_group_t *group, uint32_t i, reconcile_report_t *repo
     }
     memcpy(line->digest, group->rows[i]->digest, sizeof(line->digest));
     line->agree_count = s_count(holders) - 1;
-    line->is_suspect = holders != same;
+    line->is_suspect = MUTANT(REPAIR_BY_MAJORITY) ? diverged : holders != same;
     if (diverged) {
         line->found = RECONCILE_FOUND_DIVERGED;
         if (majority < group->count) {

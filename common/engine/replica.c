@@ -458,7 +458,8 @@ bool replica_is_ready(replica_t *self, const char **ret_reason)
         *ret_reason = "the state began with a base: the receiver fetches what the logs lack of it";
     } else if (s_has_damage(self)) {
         *ret_reason = "the region's files were damaged: the receiver fetches again what they held";
-    } else if (leader_role(self->leader) == LEADER_LEADER && !self->is_marked) {
+    } else if (leader_role(self->leader) == LEADER_LEADER && !self->is_marked &&
+               !MUTANT(LEAD_TOO_EARLY)) {
         *ret_reason = "named leader: the region's receiver has not stored the epoch yet";
     } else if (!applier_caught_up(self->applier) && !MUTANT(SERVE_TOO_EARLY)) {
         *ret_reason = "replaying what the region's files held at the start";

@@ -3,6 +3,7 @@
 #include "common/engine/replica_state.h"
 
 #include "common/base/check.h"
+#include "common/base/mutant.h"
 
 enum {
     S_WRITE_COUNT_MAX = 64, /* of one message */
@@ -169,7 +170,8 @@ void replica_complete_tick(replica_t *self, now_t now)
     if (leader_role(self->leader) != LEADER_LEADER && !self->completer_is_new) {
         replica_complete_reset(self);
     }
-    if (home_book_pending_count(self->home) == 0 || !s_may_complete(self, now)) {
+    if (home_book_pending_count(self->home) == 0 || !s_may_complete(self, now) ||
+        MUTANT(NEVER_COMPLETE)) {
         return;
     }
     self->completer_is_new = false;

@@ -463,6 +463,10 @@ static err_t s_apply_group(replica_t *self, now_t now, errbuf_t *errbuf)
     for (size_t i = 0; i < count; i++) {
         wal_batch_t batch;
         wal_log_group_get(self->log, i, &batch);
+        if (MUTANT(APPLY_BEFORE_SYNC) &&
+            batch.first_seq <= replica_applied_seq(self, batch.stream)) {
+            continue; /* in an earlier turn */
+        }
         err_t err = replica_apply_batch(self, &batch, errbuf);
         if (err != ERR_OK) {
             return err;
@@ -478,6 +482,18 @@ static err_t s_apply_group(replica_t *self, now_t now, errbuf_t *errbuf)
     return ERR_OK;
 }
 
+/* APPLY_BEFORE_SYNC: whether the group is applied in this turn, and flushed in the next one. */
+static bool s_applies_first(replica_t *self, now_t now)
+{
+    bool is_applied =
+        replica_applied_seq(self, wal_log_stream(self->log)) > wal_log_durable_seq(self->log);
+    bool is_this_turn = self->pace.has_flushed && self->pace.flushed_ns == now.mono_ns;
+    if (!is_applied) {
+        group_pace_flushed(&self->pace, now.mono_ns);
+    }
+    return !is_applied || is_this_turn;
+}
+
 err_t replica_flush(replica_t *self, now_t now, errbuf_t *errbuf)
 {
     if (self->fatal != ERR_OK) {
@@ -485,6 +501,9 @@ err_t replica_flush(replica_t *self, now_t now, errbuf_t *errbuf)
         return self->fatal;
     }
     if (self->log != NULL && wal_log_appended_seq(self->log) > wal_log_durable_seq(self->log)) {
+        if (MUTANT(APPLY_BEFORE_SYNC) && s_applies_first(self, now)) {
+            return s_apply_group(self, now, errbuf);
+        }
         group_pace_flushed(&self->pace, now.mono_ns);
         err_t err = wal_log_flush(self->log, errbuf);
         if (err == ERR_OK) {
