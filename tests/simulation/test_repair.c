@@ -200,7 +200,7 @@ static uint64_t s_await_next_run(simulated_cluster_t *cluster, region_id_t regio
     while (runs == before ||
            (int64_t)simulated_cluster_metric(cluster, reconciler, "reconciler_last_ms") >= ms) {
         before = runs; /* one that was under way */
-        assert_true(ms < 2 * S_RECONCILE_MS);
+        assert_true(ms < INT64_C(2) * S_RECONCILE_MS);
         simulated_cluster_run_ms(cluster, 1);
         ms++;
         runs = simulated_cluster_metric(cluster, reconciler, "reconciler_runs");
@@ -290,40 +290,44 @@ static void test_repair_flip_in_the_leaders_checkpoint_is_found_and_repaired(voi
     s_check_flip((region_id_t){1});
 }
 
+/* The same bit flips in the checkpoints of all regions but one. */
+static void s_check_flips_but_in(uint16_t right)
+{
+    simulated_cluster_t *cluster = s_cluster();
+    shard_id_t shard = {0};
+    node_id_t wrong[S_REGIONS];
+    size_t wrong_count = 0;
+    for (uint16_t region = 1; region <= S_REGIONS; region++) {
+        wrong[wrong_count] = (node_id_t){{region}, shard};
+        wrong_count += region != right ? 1 : 0;
+    }
+    uint8_t before[MSG_HASH_SIZE];
+    uint8_t after[MSG_HASH_SIZE];
+    item_id_t item = s_write(cluster, shard, 100, 200);
+    s_flip_sums(cluster, wrong, wrong_count, item);
+    simulated_cluster_digest(cluster, (node_id_t){{right}, shard}, before);
+    for (uint16_t region = 1; region <= S_REGIONS; region++) {
+        const reconcile_report_t *report = s_await_checks(cluster, (region_id_t){region}, 1);
+        assert_false(report->repairs[0].is_failed);
+        assert_int_equal(report->repairs[0].different, region != right);
+        assert_int_equal(report->repairs[0].difference_count, region != right ? 1 : 0);
+    }
+    s_assert_equal(cluster, shard);
+    simulated_cluster_digest(cluster, (node_id_t){{right}, shard}, after);
+    assert_memory_equal(before, after, sizeof(before));
+    simulated_cluster_run_ms(cluster, INT64_C(2) * S_RECONCILE_MS);
+    const reconcile_report_t *report = simulated_cluster_report(cluster, (region_id_t){right});
+    assert_int_equal(report->found_counts[RECONCILE_FOUND_DIVERGED], 0);
+    simulated_cluster_destroy(&cluster);
+}
+
 /* Goal: two replicas that are wrong in the same way are the majority, and still it is the logs that
- * decide: both are repaired, and the right one stays as it is. Method: the same bit flips in two
- * checkpoints; each region in turn is the one that is right. */
+ * decide: both are repaired, and the right one stays as it is, whichever it is. */
 static void test_repair_two_wrong_replicas_do_not_overwrite_the_right_one(void **state)
 {
     (void)state;
     for (uint16_t right = 1; right <= S_REGIONS; right++) {
-        simulated_cluster_t *cluster = s_cluster();
-        shard_id_t shard = {0};
-        node_id_t wrong[S_REGIONS - 1];
-        size_t wrong_count = 0;
-        for (uint16_t region = 1; region <= S_REGIONS; region++) {
-            if (region != right) {
-                wrong[wrong_count++] = (node_id_t){{region}, shard};
-            }
-        }
-        uint8_t before[MSG_HASH_SIZE];
-        uint8_t after[MSG_HASH_SIZE];
-        item_id_t item = s_write(cluster, shard, 100, 200);
-        s_flip_sums(cluster, wrong, wrong_count, item);
-        simulated_cluster_digest(cluster, (node_id_t){{right}, shard}, before);
-        for (uint16_t region = 1; region <= S_REGIONS; region++) {
-            const reconcile_report_t *report = s_await_checks(cluster, (region_id_t){region}, 1);
-            assert_false(report->repairs[0].is_failed);
-            assert_int_equal(report->repairs[0].different, region != right);
-            assert_int_equal(report->repairs[0].difference_count, region != right ? 1 : 0);
-        }
-        s_assert_equal(cluster, shard);
-        simulated_cluster_digest(cluster, (node_id_t){{right}, shard}, after);
-        assert_memory_equal(before, after, sizeof(before));
-        simulated_cluster_run_ms(cluster, INT64_C(2) * S_RECONCILE_MS);
-        const reconcile_report_t *report = simulated_cluster_report(cluster, (region_id_t){right});
-        assert_int_equal(report->found_counts[RECONCILE_FOUND_DIVERGED], 0);
-        simulated_cluster_destroy(&cluster);
+        s_check_flips_but_in(right);
     }
 }
 
