@@ -21,10 +21,15 @@ def put_items(mesh):
 
 
 def shown(mesh, region, user):
-    """How many of the creator's items, which lie on all shards, the user gets to see."""
-    answer = mesh.gateway(region).ok("retrieve", user=user, candidates=ITEMS, limit=len(ITEMS))
-    assert not answer.get("degraded"), answer
-    return len(answer["items"])
+    """How many of the creator's items, which lie on all shards, the user gets to see, by an answer that
+    is not degraded, as one may be for a moment after a cut."""
+    gateway, last = mesh.gateway(region), {}
+
+    def is_whole():
+        last.update(gateway.ok("retrieve", user=user, candidates=ITEMS, limit=len(ITEMS)))
+        return not last["stats"]["degraded"]
+    wait_until(is_whole, 15.0, lambda: f"an answer that is not degraded: {last['stats']}")
+    return len(last["items"])
 
 
 def pending(mesh):
