@@ -520,6 +520,35 @@ class Mesh:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def set_links(mesh, pairs, mode):
+    """Both directions between each pair of regions."""
+    proxy = mesh.client("proxy")
+    for one, other in pairs:
+        for source, target in ((one, other), (other, one)):
+            proxy.ok("link", **{"from": source, "to": target, "mode": mode})
+
+
+def apart(region):
+    """The pairs that separate a region from all others."""
+    return [(region, other) for other in REGIONS if other != region]
+
+
+ALL_APART = [("us-east", "eu-west"), ("eu-west", "ap-south"), ("ap-south", "us-east")]
+
+
+def item_led_by(mesh, tenant, region, first):
+    """An item whose shard that region leads."""
+    leaders = {row["shard"]: row["leader"]
+               for row in mesh.gateway().ok("topology", tenant=tenant)["shards"]}
+    gateway, item = mesh.gateway(), first
+    while True:
+        answer = gateway.until_ok("signal", tenant=tenant, signal="skip", item=item,
+                                  producer="probe", seq=item)
+        if leaders[answer["shard"]] == region:
+            return item
+        item += 1
+
+
 def keep_logs(mesh):
     logs = os.path.join(mesh.data, "log")
     if os.path.isdir(logs):

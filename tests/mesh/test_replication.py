@@ -9,8 +9,8 @@ import struct
 import msgpack
 
 import mesh_support
-from mesh_support import (BATCH_HEADER_SIZE, HALF_LIFE_S, REGIONS, analytic, batches, flip, now_ns,
-                          wait_until)
+from mesh_support import (BATCH_HEADER_SIZE, HALF_LIFE_S, REGIONS, analytic, apart, batches, flip,
+                          item_led_by, now_ns, set_links, wait_until)
 
 HOUR_NS = 3600 * 10**9
 # Of common/wire/msg.h.
@@ -357,6 +357,45 @@ def test_replication_cut_link_refuses_then_converges(mesh):
                "writes after the heal")
     wait_until(lambda: not gateway.ok("retrieve", candidates=[1])["stats"]["degraded"], 10.0,
                "no longer degraded")
+
+
+def test_replication_reads_of_a_cut_region_are_bounded(mesh):
+    """eu-west is cut off from both others: a read there that allows a second is STALE, one that allows a
+    minute, or anything, is answered, and the leader of another region's shard is UNAVAILABLE; its own is
+    not. Before the cut and after the heal all are answered."""
+    gateway = mesh.gateway("eu-west")
+    items = {region: item_led_by(mesh, "default", region, 98000) for region in REGIONS}
+    mesh.await_equal(10.0)
+
+    def code(item, **fields):
+        answer = gateway.call("count", signal="skip", item=item, window="all", **fields)
+        return "ok" if answer["ok"] else answer["error"]["code"]
+
+    def await_code(wanted, item, **fields):
+        last = {}
+
+        def is_wanted():
+            last["code"] = code(item, **fields)
+            return last["code"] == wanted
+        wait_until(is_wanted, 15.0, lambda: f"{wanted} for {fields}; the last answer is {last}")
+
+    for region in REGIONS:
+        await_code("ok", items[region], max_staleness_ms=2000)
+        await_code("ok", items[region], read="leader")
+    set_links(mesh, apart("eu-west"), "cut")
+    await_code("UNAVAILABLE", items["us-east"], read="leader")
+    await_code("UNAVAILABLE", items["ap-south"], read="leader")
+    for region in REGIONS:
+        # Each region may write, so what a leader has may be too old as well.
+        await_code("STALE", items[region], max_staleness_ms=1000)
+        assert code(items[region], max_staleness_ms=60000) == "ok"
+        assert code(items[region]) == "ok"
+    assert code(items["eu-west"], read="leader") == "ok"
+    set_links(mesh, apart("eu-west"), "pass")
+    for region in REGIONS:
+        await_code("ok", items[region], max_staleness_ms=1000)
+        await_code("ok", items[region], read="leader")
+    mesh.await_equal(10.0)
 
 
 def test_replay_of_all_logs_agrees(mesh):

@@ -4,7 +4,7 @@ same behaviours in process: tests/simulation/test_session.c."""
 import time
 
 import mesh_support
-from mesh_support import REGIONS, wait_until
+from mesh_support import ALL_APART, REGIONS, item_led_by, set_links, wait_until
 
 
 def start(gateway, user, **fields):
@@ -171,6 +171,46 @@ def test_hardneg_explicit_unhide_with_higher_hlc(mesh):
     for i, (first, second) in enumerate([((50, True), (200, False)), ((200, False), (50, True))]):
         tokens = [hide(eu, 901, 8100 + i, *first), hide(us, 901, 8100 + i, *second)]
         expect_hidden(mesh, 901, 8100 + i, tokens, False)
+
+
+def check_islands(mesh, tenant, words, hidden):
+    """All regions are apart. us-east and eu-west, of which neither leads the items' shards, write one
+    word each as islands, either of them first; each holds its own alone, and after the heal every region
+    says the same."""
+    mesh.client("control").ok("create_tenant", tenant=tenant, island="accept")
+    gateways = {region: mesh.gateway(region) for region in REGIONS}
+    cases, item = [], 1000
+    for sides in (("us-east", "eu-west"), ("eu-west", "us-east")):
+        for pair in (words, words[::-1]):
+            item = item_led_by(mesh, tenant, "ap-south", item + 1)
+            cases.append((item, list(zip(sides, pair))))
+    set_links(mesh, ALL_APART, "cut")
+    for item, case in cases:
+        for region, (wall, is_hide) in case:
+            answer = gateways[region].until_ok("hide" if is_hide else "unhide", tenant=tenant, user=9,
+                                               item=item, hlc=[wall, 0, 1], ack="local",
+                                               producer=region, seq=item)
+            assert answer["island"] and answer["replicas"] == [region], answer
+        for region, (_, is_hide) in case:
+            found = gateways[region].ok("relation", tenant=tenant, user=9, item=item)
+            assert found["hidden"] == is_hide, (region, item, found)
+    set_links(mesh, ALL_APART, "pass")
+    mesh.await_equal(15.0, tenant=tenant)
+    for region, gateway in gateways.items():
+        for item, case in cases:
+            found = gateway.ok("relation", tenant=tenant, user=9, item=item)
+            assert found["hidden"] == hidden, (region, case, found)
+
+
+def test_hardneg_monotonicity_hide_wins_of_two_islands(mesh):
+    """hide(100) of one island beats unhide(50) of the other; a hide wins a tie."""
+    check_islands(mesh, "hide-wins", ((100, True), (50, False)), True)
+    check_islands(mesh, "hide-wins-tie", ((100, True), (100, False)), True)
+
+
+def test_hardneg_explicit_unhide_with_higher_hlc_of_two_islands(mesh):
+    """unhide(200) of one island beats hide(50) of the other."""
+    check_islands(mesh, "unhide-wins", ((200, False), (50, True)), False)
 
 
 def test_session_verify_agrees(mesh):
