@@ -206,13 +206,13 @@ static void test_truncation_base_without_join_does_not_stand_for_files(void **st
                                            .with_reconcilers = true};
     simulated_cluster_t *cluster = simulated_cluster_new(&options);
     simulated_cluster_stop(cluster, s_process(PROCESS_NODE, 3));
-    static signal_event_t events[S_EVENTS];
+    static signal_event_t s_events[S_EVENTS];
     for (uint32_t i = 0; i < S_EVENTS; i++) {
-        events[i] = (signal_event_t){
+        s_events[i] = (signal_event_t){
             .item = {1 + i}, .ts_ns = 1 + i, .weight = 1.0 + i * 0x1.0p-20, .signal = S_VIEW};
     }
     simulated_write_t write =
-        simulated_cluster_write_to(cluster, simulated_cluster_leader(cluster, s_shard), events,
+        simulated_cluster_write_to(cluster, simulated_cluster_leader(cluster, s_shard), s_events,
                                    S_EVENTS, (simulated_form_t){ACK_REPLICATED, "loader", 1});
     assert_int_equal(write.code, CODE_OK);
     simulated_cluster_run_ms(cluster, 3000);
