@@ -36,6 +36,7 @@ struct control_engine {
     msg_codec_t *codec;
     buffer_t out;
     stable_floor_t *floor;
+    uint32_t stable_count;
     stream_position_t *stable; /* S_STABLE_COUNT_MAX */
     uint32_t clock_count;      /* nodes whose clock is too far ahead */
     msg_clock_t clocks[S_CLOCK_COUNT_MAX];
@@ -125,13 +126,14 @@ static void s_encode_table(control_engine_t *self, now_t now)
     int64_t skew_ns = (int64_t)self->env.topology->timing.clock_skew_ms * ENGINE_NS_PER_MS;
     self->clock_count =
         mesh_view_clocks_ahead(self->view, skew_ns, now.mono_ns, self->clocks, S_CLOCK_COUNT_MAX);
+    self->stable_count =
+        stable_floor_review(self->floor, self->view, self->table, self->stable, S_STABLE_COUNT_MAX);
     msg_t msg = {.type = MSG_TABLE};
     msg.as.table = (msg_table_t){
         .boot = self->env.boot,
         .publish_seq = ++self->publish_seq,
         .table = buffer_slice(&self->encoded),
-        .stable_count = stable_floor_review(self->floor, self->view, self->table, self->stable,
-                                            S_STABLE_COUNT_MAX),
+        .stable_count = self->stable_count,
         .stable = self->stable,
         .clock_count = self->clock_count,
         .clocks = self->clocks,
@@ -292,6 +294,12 @@ int64_t control_engine_deadline_ns(const control_engine_t *self)
 uint64_t control_engine_table_version(const control_engine_t *self)
 {
     return table_version(self->table);
+}
+
+const stream_position_t *control_engine_stable(const control_engine_t *self, uint32_t *ret_count)
+{
+    *ret_count = self->stable_count;
+    return self->stable;
 }
 
 uint32_t control_engine_metrics(const control_engine_t *self,

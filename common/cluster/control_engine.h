@@ -47,6 +47,8 @@ void control_engine_tick(control_engine_t *self, now_t now);
 int64_t control_engine_deadline_ns(const control_engine_t *self);
 
 uint64_t control_engine_table_version(const control_engine_t *self);
+/* What was last said to be stable, for tests; lives until the next call of any other function. */
+const stream_position_t *control_engine_stable(const control_engine_t *self, uint32_t *ret_count);
 uint32_t control_engine_metrics(const control_engine_t *self,
                                 msg_metric_t *ret_metrics,
                                 uint32_t metric_count_max);

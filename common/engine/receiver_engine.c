@@ -356,6 +356,11 @@ uint64_t receiver_engine_table_version(const receiver_engine_t *self)
     return table_keeper_version(self->tables);
 }
 
+const receiver_t *receiver_engine_core(const receiver_engine_t *self)
+{
+    return self->core;
+}
+
 /* Copies that may hold less than they did, and wait for what others hold. */
 static uint64_t s_incomplete_count(const receiver_engine_t *self)
 {

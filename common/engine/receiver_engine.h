@@ -43,6 +43,8 @@ int64_t receiver_engine_deadline_ns(const receiver_engine_t *self);
 /* False with the reason when it cannot do its work now. */
 bool receiver_engine_is_ready(const receiver_engine_t *self, const char **ret_reason);
 uint64_t receiver_engine_table_version(const receiver_engine_t *self);
+/* What it holds of each stream, for tests; borrowed. */
+const receiver_t *receiver_engine_core(const receiver_engine_t *self);
 
 /* Metrics into a list of the caller; returns how many. Names live for ever. */
 uint32_t receiver_engine_metrics(const receiver_engine_t *self,

@@ -158,17 +158,17 @@ static void s_noise(faults_t *self, prng_t *prng, bool begins)
 /* -- disks ------------------------------------------------------------------------------------- */
 
 typedef struct {
-    uint16_t region;
-    uint64_t skip; /* replica streams to pass over */
+    uint64_t skip; /* streams to pass over */
     wal_path_t folder;
+    wal_stream_name_t name;
     bool found;
 } s_search_t;
 
 static err_t s_find_replica_stream(void *context, const wal_stream_name_t *name, const char *folder)
 {
     s_search_t *search = context;
-    (void)name;
     if (search->skip == 0) {
+        search->name = *name;
         (void)snprintf(search->folder.text, sizeof(search->folder.text), "%s", folder);
         search->found = true;
         return ERR_END;
@@ -177,54 +177,70 @@ static err_t s_find_replica_stream(void *context, const wal_stream_name_t *name,
     return ERR_OK;
 }
 
-/* Damages the region's base, if it has one. One in a history: with all of a shard gone there is none to
- * come back by. */
-static void s_flip_base(faults_t *self, sim_disk_t *disk, const wal_path_t *tenants, prng_t *prng)
+static bool s_flip(faults_t *self, region_id_t region, const char *path, prng_t *prng)
 {
-    wal_path_t path;
+    sim_disk_t *disk = world_disk(self->world, region);
     uint64_t size = 0;
     const uint8_t *bytes = NULL;
+    return sim_disk_peek(disk, path, &bytes, &size) == ERR_OK && size > 0 &&
+           sim_disk_flip_bit(disk, path, prng_below(prng, size * 8)) == ERR_OK;
+}
+
+/* Damages the region's base, if it has one. One in a history: with all of a shard gone there is none to
+ * come back by. */
+static void s_flip_base(faults_t *self, region_id_t region, const wal_path_t *tenants, prng_t *prng)
+{
+    wal_path_t path;
     if (!self->has_flipped_base &&
-        base_path(tenants->text, TENANT_DEFAULT, "default", &path, NULL) == ERR_OK &&
-        sim_disk_peek(disk, path.text, &bytes, &size) == ERR_OK && size > 0) {
-        (void)sim_disk_flip_bit(disk, path.text, prng_below(prng, size * 8));
-        self->has_flipped_base = true;
+        base_path(tenants->text, TENANT_DEFAULT, "default", &path, NULL) == ERR_OK) {
+        self->has_flipped_base = s_flip(self, region, path.text, prng);
     }
 }
 
-/* Damages a replica's first segment, which the region has from somebody else; where the lot fell on one
- * of its own, the base. */
-static void s_flip_bit(faults_t *self, uint16_t region, prng_t *prng)
+/* The first segment of a stream that the region has from somebody else; false when it was found to be
+ * one of its own, or has no file. */
+static bool s_find_segment(faults_t *self,
+                           const s_search_t *search,
+                           region_id_t region,
+                           wal_path_t *ret_path)
+{
+    const char *own = topology_place_name(world_topology(self->world), region);
+    const disk_t *disk = sim_disk_disk(world_disk(self->world, region));
+    wal_segment_list_t list = {0};
+    bool is_found =
+        search->found && strcmp(search->name.region_name, own) != 0 &&
+        wal_files_list_segments(disk, search->folder.text, &list, NULL, NULL) == ERR_OK &&
+        list.count > 0 &&
+        wal_files_segment_path(search->folder.text, list.items[0].first_seq, ret_path, NULL) ==
+            ERR_OK;
+    wal_segment_list_done(&list);
+    return is_found;
+}
+
+/* Damages a replica's first segment; where the lot fell on one of the region's own streams, the base. */
+static void s_flip_bit(faults_t *self, region_id_t region, prng_t *prng)
 {
     const topology_t *topology = world_topology(self->world);
-    sim_disk_t *disk = world_disk(self->world, (region_id_t){region});
-    s_search_t search = {.region = region, .skip = prng_below(prng, 3)};
+    sim_disk_t *disk = world_disk(self->world, region);
+    s_search_t search = {.skip = prng_below(prng, 3)};
     wal_path_t tenants;
-    wal_segment_list_t list = {0};
     wal_path_t path;
-    uint64_t size = 0;
-    const uint8_t *bytes = NULL;
     shard_id_t shard = {(uint16_t)prng_below(prng, topology->shard_count)};
-    const char *own = topology_place_name(topology, (region_id_t){region});
-    (void)wal_files_tenants_path(WORLD_DATA_FOLDER, own, shard, &tenants, NULL);
+    (void)wal_files_tenants_path(WORLD_DATA_FOLDER, topology_place_name(topology, region), shard,
+                                 &tenants, NULL);
     (void)wal_files_list_streams(sim_disk_disk(disk), tenants.text, s_find_replica_stream, &search,
                                  NULL);
-    char origin[REGION_NAME_LENGTH_MAX + 3];
-    (void)snprintf(origin, sizeof(origin), "/%s-", own);
-    bool is_own =
-        search.found && strstr(search.folder.text + sizeof(WORLD_DATA_FOLDER), origin) != NULL;
-    if (search.found && !is_own &&
-        wal_files_list_segments(sim_disk_disk(disk), search.folder.text, &list, NULL, NULL) ==
-            ERR_OK &&
-        list.count > 0 &&
-        wal_files_segment_path(search.folder.text, list.items[0].first_seq, &path, NULL) ==
-            ERR_OK &&
-        sim_disk_peek(disk, path.text, &bytes, &size) == ERR_OK && size > 0) {
-        (void)sim_disk_flip_bit(disk, path.text, prng_below(prng, size * 8));
-    } else {
-        s_flip_base(self, disk, &tenants, prng);
+    if (!s_find_segment(self, &search, region, &path) || !s_flip(self, region, path.text, prng)) {
+        s_flip_base(self, region, &tenants, prng);
+        return;
     }
-    wal_segment_list_done(&list);
+    const topology_region_t *origin = topology_find_region_name(topology, search.name.region_name);
+    CHECK(origin != NULL && self->flipped_count < FAULTS_COUNT_MAX);
+    self->flipped[self->flipped_count++] =
+        (fault_flip_t){.region = region,
+                       .stream = {.tenant = search.name.tenant,
+                                  .incarnation = search.name.incarnation,
+                                  .origin = {origin->id, shard}}};
 }
 
 /* -- doing it ---------------------------------------------------------------------------------- */
@@ -299,7 +315,7 @@ static bool s_switch(faults_t *self, const fault_t *fault, bool begins)
         sim_disk_fail_sync(disk, 1 + prng_below(&prng, 8));
         return false;
     case FAULT_BIT_FLIP:
-        s_flip_bit(self, choice.a, &prng);
+        s_flip_bit(self, (region_id_t){choice.a}, &prng);
         return false;
     case FAULT_LOSE_DISK:
         self->lost_region = choice.a;

@@ -37,10 +37,18 @@ typedef struct {
 
 enum { FAULTS_COUNT_MAX = 16 };
 
+/* A bit that was flipped in a region's copy of a stream. */
+typedef struct {
+    region_id_t region;
+    stream_id_t stream;
+} fault_flip_t;
+
 typedef struct {
     world_t *world;
     uint32_t flip_count; /* bits that are flipped, at most */
     bool has_flipped_base;
+    uint32_t flipped_count; /* copies so far */
+    fault_flip_t flipped[FAULTS_COUNT_MAX];
     uint16_t lost_region; /* whose disk was lost; 0 nobody's yet */
     uint32_t count;
     fault_t list[FAULTS_COUNT_MAX];

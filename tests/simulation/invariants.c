@@ -3,17 +3,14 @@
 #include "common/base/check.h"
 #include "common/topology/route.h"
 #include "common/topology/table.h"
+#include "tests/simulation/cursors.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum { S_STREAM_COUNT_MAX = 64 };
-
 /* What a node showed last. */
 typedef struct {
-    uint32_t applied_count;
-    stream_position_t applied[S_STREAM_COUNT_MAX];
     hlc_stamp_t *relations; /* client x pair */
     bool *is_set;
 } s_node_t;
@@ -23,6 +20,7 @@ struct invariants {
     const clients_t *clients;
     uint32_t shard_count;
     uint32_t pair_count;
+    cursors_t *cursors;
     s_node_t *nodes; /* (region, shard) */
     bool is_violated;
     char violation[256];
@@ -38,36 +36,10 @@ static void s_violate(invariants_t *self, const world_process_t *process, const 
 {
     if (!self->is_violated) {
         self->is_violated = true;
-        (void)snprintf(self->violation, sizeof(self->violation), "node %u of region %u: %s",
+        (void)snprintf(self->violation, sizeof(self->violation),
+                       "process %d, %u of region %u: %.200s", (int)process->address.kind,
                        (unsigned)process->address.shard.value,
                        (unsigned)process->address.region.value, what);
-    }
-}
-
-static uint64_t s_seq_of(const stream_position_t *list, uint32_t count, stream_id_t stream)
-{
-    for (uint32_t i = 0; i < count; i++) {
-        if (stream_id_equal(list[i].stream, stream)) {
-            return list[i].seq;
-        }
-    }
-    return 0;
-}
-
-static void s_look_at_vector(invariants_t *self, const world_process_t *process, replica_t *replica)
-{
-    s_node_t *node = s_node(self, process->address);
-    uint32_t count = 0;
-    const stream_position_t *applied = replica_applied(replica, &count);
-    for (uint32_t i = 0; i < node->applied_count; i++) {
-        if (s_seq_of(applied, count, node->applied[i].stream) < node->applied[i].seq) {
-            s_violate(self, process, "its applied vector went back");
-        }
-    }
-    CHECK(count <= S_STREAM_COUNT_MAX);
-    node->applied_count = count;
-    if (count > 0) {
-        memcpy(node->applied, applied, count * sizeof(*applied));
     }
 }
 
@@ -99,13 +71,16 @@ static void s_on_turn(void *context, world_process_t *process)
 {
     invariants_t *self = context;
     const char *reason = "";
-    if (process->node == NULL || !node_engine_is_ready(process->node, &reason)) {
-        return;
+    bool is_ready = process->node != NULL && node_engine_is_ready(process->node, &reason);
+    bool has_moved = false;
+    errbuf_t text = {{0}};
+    if (!cursors_look(self->cursors, process, is_ready, &has_moved, &text)) {
+        s_violate(self, process, text.text);
     }
-    replica_t *replica = node_engine_replica(process->node, TENANT_DEFAULT);
-    self->look_count++;
-    s_look_at_vector(self, process, replica);
-    s_look_at_relations(self, process, replica);
+    if (is_ready) {
+        self->look_count++;
+        s_look_at_relations(self, process, node_engine_replica(process->node, TENANT_DEFAULT));
+    }
 }
 
 invariants_t *invariants_new(world_t *world, const clients_t *clients)
@@ -114,6 +89,7 @@ invariants_t *invariants_new(world_t *world, const clients_t *clients)
     CHECK(self != NULL);
     self->world = world;
     self->clients = clients;
+    self->cursors = cursors_new(world_topology(world));
     self->shard_count = world_topology(world)->shard_count;
     self->pair_count = clients_count(clients) * CLIENTS_PAIR_COUNT;
     size_t count = (size_t)(REGION_COUNT_MAX + 1) * self->shard_count;
@@ -139,16 +115,22 @@ void invariants_destroy(invariants_t **self_p)
         free(self->nodes[i].relations);
         free(self->nodes[i].is_set);
     }
+    cursors_destroy(&self->cursors);
     free(self->nodes);
     free(self);
     *self_p = NULL;
 }
 
+void invariants_allow_fall(invariants_t *self, const fault_flip_t *flip)
+{
+    cursors_allow_fall(self->cursors, flip);
+}
+
 void invariants_forget(invariants_t *self, region_id_t region)
 {
+    cursors_forget(self->cursors, region);
     for (uint16_t shard = 0; shard < self->shard_count; shard++) {
         s_node_t *node = s_node(self, (process_address_t){PROCESS_NODE, region, {shard}});
-        node->applied_count = 0;
         memset(node->relations, 0, self->pair_count * sizeof(hlc_stamp_t));
         memset(node->is_set, 0, self->pair_count * sizeof(bool));
     }

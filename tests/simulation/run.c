@@ -163,7 +163,11 @@ static void s_act(s_run_t *self)
     int64_t now_ns = world_now_ns(self->world);
     if (faults_deadline_ns(&self->faults) <= now_ns) {
         uint16_t lost_before = self->faults.lost_region;
+        uint32_t flipped_before = self->faults.flipped_count;
         faults_act(&self->faults);
+        for (uint32_t i = flipped_before; i < self->faults.flipped_count; i++) {
+            invariants_allow_fall(self->invariants, &self->faults.flipped[i]);
+        }
         if (self->faults.lost_region != lost_before) {
             invariants_forget(self->invariants, (region_id_t){self->faults.lost_region});
         }
