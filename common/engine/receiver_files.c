@@ -7,6 +7,7 @@
 #include "common/engine/base_file.h"
 #include "common/wal/wal_files.h"
 #include "common/wal/wal_handover.h"
+#include "common/wal/wal_reader.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -410,6 +411,27 @@ static void s_take_join(receiver_engine_t *self, receiver_replica_t *replica, no
     s_tell_flushed(self, replica, now);
 }
 
+/* Whether what a node could not read can be read by now: it was set aside for an earlier report, and
+ * fetched again. From before that event on, for damage at the end of a segment is met behind it. */
+static bool s_is_mended(const receiver_engine_t *self,
+                        const receiver_replica_t *replica,
+                        uint64_t seq)
+{
+    uint64_t durable_seq = wal_replica_durable_seq(replica->file);
+    wal_reader_options_t options = {.disk = self->env.disk,
+                                    .folder = wal_replica_folder(replica->file),
+                                    .stream = replica->stream,
+                                    .from_seq = seq > 1 ? seq - 1 : 1};
+    wal_batch_t batch = {.first_seq = 0};
+    err_t err = seq <= durable_seq ? ERR_OK : ERR_END;
+    wal_reader_t *reader = wal_reader_new(&options);
+    while (err == ERR_OK && (batch.first_seq == 0 || wal_batch_last_seq(&batch) < seq)) {
+        err = wal_reader_next_batch(reader, durable_seq, &batch, NULL);
+    }
+    wal_reader_destroy(&reader);
+    return err == ERR_OK;
+}
+
 /* Sets the damaged segment aside; what it held is fetched again. */
 void receiver_files_damaged(receiver_engine_t *self, const msg_damaged_t *damaged, now_t now)
 {
@@ -427,8 +449,8 @@ void receiver_files_damaged(receiver_engine_t *self, const msg_damaged_t *damage
     wal_replica_report_t report;
     char reason[128];
     s_take_join(self, replica, now);
-    if (replica->file == NULL) {
-        return;
+    if (replica->file == NULL || s_is_mended(self, replica, damaged->seq)) {
+        return; /* else what is durable again would be thrown away a second time */
     }
     (void)snprintf(reason, sizeof(reason), "a node found damage at seq %llu while applying",
                    (unsigned long long)damaged->seq);
