@@ -3,9 +3,9 @@
  *
  * A request with (producer, seq) is repeated until it is acknowledged; one without is sent once.
  * Each client checks what only it can know:
- *   - a read with its token never counts fewer events of an item than one before;
- *   - it counts every event of the item that this client had acknowledged before;
- *   - an item that it hid for one of its users is not shown to that user;
+ *   - a read with its token never shows less than one before, or than what this client had
+ *     acknowledged before (known.h);
+ *   - an item that it hid for its user, or whose creator it muted or blocked, is not shown to that user;
  *   - whoever answers a request at `replicated`, and whenever, names the same copy (answers.h). Some
  *     requests are sent at all gateways at once, and some once more when they are acknowledged.
  * Each keeps a session, one after the other, and gives it signals through any gateway.
@@ -15,6 +15,7 @@
 #define TIDAL_TESTS_SIMULATION_CLIENTS_H
 
 #include "tests/simulation/history.h"
+#include "tests/simulation/known.h"
 #include "tests/simulation/world.h"
 
 typedef struct clients clients_t;
@@ -59,13 +60,29 @@ typedef struct {
 } clients_counters_t;
 clients_counters_t clients_counters(const clients_t *self);
 
-/* Pairs that the observer watches: what each client hid. */
+/* Registers that the observer watches: KNOWN_REGISTER_COUNT of each client, which alone writes them. */
 typedef struct {
     user_id_t user;
-    item_id_t item;
-} clients_pair_t;
-enum { CLIENTS_PAIR_COUNT = 8 }; /* per client */
-clients_pair_t clients_pair(const clients_t *self, uint32_t client, uint32_t index);
+    relation_action_t action;
+    uint64_t target; /* item of a hide, else creator */
+} clients_watch_t;
+clients_watch_t clients_watch(const clients_t *self, uint32_t client, uint32_t index);
 uint32_t clients_count(const clients_t *self);
+/* The creator that every put of an item names. */
+creator_id_t clients_creator(item_id_t item);
+
+/* A write of such a register that was acknowledged: its stamp, and where its copy lies in one shard. */
+typedef struct {
+    uint32_t client;
+    uint32_t reg;
+    known_register_t written;
+    shard_id_t shard;
+    uint64_t origin; /* hash of the stream's name */
+    uint64_t seq_first;
+    uint64_t seq_last;
+} clients_ack_t;
+uint32_t clients_ack_count(const clients_t *self);
+/* In the order of the acknowledgements; lives until the next one. */
+const clients_ack_t *clients_ack(const clients_t *self, uint32_t index);
 
 #endif

@@ -68,3 +68,19 @@ uint32_t history_find_event(const history_t *self, const signal_event_t *event)
                    sent->weight == event->weight;
     return is_same ? number : HISTORY_EVENT_COUNT_MAX;
 }
+
+uint64_t history_origin(slice_t name)
+{
+    uint64_t hash = UINT64_C(0xcbf29ce484222325);
+    for (size_t i = 0; i < name.size; i++) {
+        hash = (hash ^ name.data[i]) * UINT64_C(0x100000001b3);
+    }
+    return hash | 1;
+}
+
+const char *history_locale(uint64_t number)
+{
+    static const char *const s_locales[] = {"AP", "EU", "US"};
+    CHECK(number < sizeof(s_locales) / sizeof(s_locales[0]));
+    return s_locales[number];
+}

@@ -24,9 +24,26 @@ typedef enum {
     HISTORY_SIGNALS,
     HISTORY_RELATION,
     HISTORY_USER,
+    HISTORY_ITEM,
     HISTORY_READ,
     HISTORY_SESSION
 } history_kind_t;
+
+typedef enum { HISTORY_SESSION_START, HISTORY_SESSION_SIGNAL, HISTORY_SESSION_CLOSE } history_op_t;
+
+/* What a write of registers says, or a start or close of a session, and what its answer told. */
+typedef struct {
+    relation_action_t action; /* RELATION */
+    bool is_set;              /* RELATION */
+    user_id_t user;           /* RELATION, USER, SESSION */
+    uint64_t target;          /* RELATION: item or creator; ITEM: the item */
+    uint64_t value;           /* USER: number of a locale; ITEM: the creator */
+    history_op_t op;          /* SESSION */
+    session_id_t session;     /* SESSION */
+    hlc_stamp_t hlc;          /* its stamp; zero: not told */
+    uint64_t origin;          /* hash of the stream that has it in its home shard; 0: not told */
+    uint64_t seq;             /* its event there */
+} history_write_t;
 
 typedef struct {
     history_kind_t kind;
@@ -37,9 +54,8 @@ typedef struct {
     uint32_t first_event; /* SIGNALS, SESSION */
     uint32_t event_count;
     bool is_acked;
-    bool is_local_only;   /* acknowledged as local, or by an island */
-    region_set_t holders; /* regions that the reply named */
-    int64_t acked_ns;
+    bool has_stamp;        /* the client chose it: a relation's hlc */
+    history_write_t write; /* RELATION, USER, ITEM, SESSION */
 } history_request_t;
 
 typedef struct {
@@ -61,5 +77,10 @@ const history_event_t *history_event(const history_t *self, uint32_t index);
 void history_add_event(history_t *self, uint32_t request, signal_event_t event);
 /* Number of the event that a logged one is; HISTORY_EVENT_COUNT_MAX when it was never sent so. */
 uint32_t history_find_event(const history_t *self, const signal_event_t *event);
+
+/* A hash of an origin's name, never 0. */
+uint64_t history_origin(slice_t name);
+/* The attribute that put_user writes. */
+const char *history_locale(uint64_t number);
 
 #endif

@@ -1,7 +1,10 @@
 /* What must hold at every step of a run, looked at after each turn of a process:
  *   - positions only grow (cursors.h);
- *   - the stamp of a hard negative only grows, so a hide that was applied is never undone but by an
- *     unhide with a higher HLC; also from one life of the node to the next. */
+ *   - the stamp of a hard negative (hide, mute, block) only grows on a node that is ready, also from one
+ *     life of the node to the next; and one that was acknowledged is there as soon as the vector says
+ *     that it was applied. So what was applied is never undone but by a write with a higher HLC;
+ *   - an item is suppressed for whoever hides it or has muted or blocked its creator, and for nobody
+ *     else: asked as ranking asks. */
 #ifndef TIDAL_TESTS_SIMULATION_INVARIANTS_H
 #define TIDAL_TESTS_SIMULATION_INVARIANTS_H
 

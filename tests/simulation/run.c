@@ -122,7 +122,7 @@ static void s_begin(s_run_t *self)
         .client_count = 4 + (uint32_t)prng_below(&self->prng, 4),
         .event_count = self->options->event_count,
         .events_max = 60,
-        .item_count = CLIENTS_PAIR_COUNT + (uint32_t)prng_below(&self->prng, 60),
+        .item_count = KNOWN_PAIR_COUNT + (uint32_t)prng_below(&self->prng, 60),
         .pause_ns_max = duration_ns / 10,
         .duration_ns = INT64_MAX / 2,
         .with_local_level = !faults_lose_disk(&self->faults),
