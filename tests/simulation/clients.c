@@ -1,8 +1,6 @@
 #include "tests/simulation/clients_state.h"
 
 #include "common/base/check.h"
-#include "common/topology/route.h"
-#include "common/topology/table.h"
 #include "common/wire/pack.h"
 
 #include <inttypes.h>
@@ -507,15 +505,6 @@ static void s_keep_token(clients_t *self,
     }
 }
 
-static shard_id_t s_home(const clients_t *self, const history_request_t *request)
-{
-    uint32_t shards = world_topology(self->world)->shard_count;
-    bool is_by_item = request->kind == HISTORY_ITEM ||
-                      (request->kind == HISTORY_RELATION && request->write.action == RELATION_HIDE);
-    return is_by_item ? route_item(TENANT_DEFAULT, (item_id_t){request->write.target}, shards)
-                      : route_user(TENANT_DEFAULT, request->write.user, shards);
-}
-
 /* Where an answer says that the copy of one shard lies; false when it does not. in prefix  of the
  * shard's part, or empty */
 static bool s_read_place(slice_t bytes, const char *prefix, clients_ack_t *ret_place)
@@ -544,7 +533,8 @@ static void s_note_place(clients_t *self,
                          history_request_t *request,
                          clients_ack_t place)
 {
-    if (place.shard.value == s_home(self, request).value) {
+    uint32_t shards = world_topology(self->world)->shard_count;
+    if (place.shard.value == history_home(request, shards).value) {
         request->write.origin = place.origin;
         request->write.seq = place.seq_first;
     }

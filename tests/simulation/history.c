@@ -1,6 +1,8 @@
 #include "tests/simulation/history.h"
 
 #include "common/base/check.h"
+#include "common/topology/route.h"
+#include "common/topology/table.h"
 
 #include <string.h>
 
@@ -83,4 +85,17 @@ const char *history_locale(uint64_t number)
     static const char *const s_locales[] = {"AP", "EU", "US"};
     CHECK(number < sizeof(s_locales) / sizeof(s_locales[0]));
     return s_locales[number];
+}
+
+bool history_is_for_all(const history_request_t *request)
+{
+    return request->kind == HISTORY_USER ||
+           (request->kind == HISTORY_RELATION && request->write.action != RELATION_HIDE);
+}
+
+shard_id_t history_home(const history_request_t *request, uint32_t shard_count)
+{
+    bool is_by_user = request->kind == HISTORY_SESSION || history_is_for_all(request);
+    return is_by_user ? route_user(TENANT_DEFAULT, request->write.user, shard_count)
+                      : route_item(TENANT_DEFAULT, (item_id_t){request->write.target}, shard_count);
 }

@@ -78,6 +78,11 @@ void history_add_event(history_t *self, uint32_t request, signal_event_t event);
 /* Number of the event that a logged one is; HISTORY_EVENT_COUNT_MAX when it was never sent so. */
 uint32_t history_find_event(const history_t *self, const signal_event_t *event);
 
+/* The shard that has a write of registers, or of a session, first; for many the only one. */
+shard_id_t history_home(const history_request_t *request, uint32_t shard_count);
+/* Whether it concerns all shards. */
+bool history_is_for_all(const history_request_t *request);
+
 /* A hash of an origin's name, never 0. */
 uint64_t history_origin(slice_t name);
 /* The attribute that put_user writes. */

@@ -222,21 +222,24 @@ static double s_metric(const world_process_t *process, const char *name)
     return metrics[at].value;
 }
 
-/* What was set aside or cut of the copies was fetched again. */
-static bool s_copies_are_whole(const s_run_t *self)
+/* What was set aside or cut of the copies was fetched again, and what concerns all shards is known to be
+ * held by all. */
+static bool s_is_completed(const s_run_t *self)
 {
-    bool are_whole = true;
-    for (uint32_t i = 0; i < world_process_count(self->world); i++) {
+    bool is_completed = true;
+    for (uint32_t i = 0; is_completed && i < world_process_count(self->world); i++) {
         const world_process_t *process = world_process(self->world, i);
-        are_whole = are_whole && (process->address.kind != PROCESS_RECEIVER ||
-                                  s_metric(process, "receiver_incomplete") == 0);
+        is_completed =
+            (process->address.kind != PROCESS_RECEIVER ||
+             s_metric(process, "receiver_incomplete") == 0) &&
+            (process->address.kind != PROCESS_NODE || s_metric(process, "node_home_pending") == 0);
     }
-    return are_whole;
+    return is_completed;
 }
 
 static bool s_is_settled(const s_run_t *self)
 {
-    if (!clients_are_done(self->clients) || !s_all_ready(self) || !s_copies_are_whole(self)) {
+    if (!clients_are_done(self->clients) || !s_all_ready(self) || !s_is_completed(self)) {
         return false;
     }
     for (uint16_t shard = 0; shard < world_topology(self->world)->shard_count; shard++) {

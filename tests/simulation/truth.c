@@ -8,6 +8,8 @@
 #include "common/signal/ledger.h"
 #include "common/topology/table.h"
 #include "common/wal/wal_reader.h"
+#include "common/wire/client_reply.h"
+#include "tests/simulation/promises.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -44,6 +46,7 @@ typedef struct {
     buffer_t bytes;
     uint32_t damage_left; /* copies that may still turn out damaged */
     uint8_t *seen;        /* per event of the history: how often it counts */
+    promises_t *promises;
 } s_truth_t;
 
 static s_batch_t *s_batch(const s_truth_t *self, uint32_t index)
@@ -387,6 +390,36 @@ static bool s_count_events(s_truth_t *self)
     return true;
 }
 
+/* Writes of registers and of sessions. */
+static bool s_take_promised(s_truth_t *self, shard_id_t shard)
+{
+    stream_id_t stream = {.incarnation = 0};
+    uint64_t origin = 0;
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < s_batch_count(self); i++) {
+        const s_batch_t *batch = s_batch(self, i);
+        wal_batch_t logged = {.stream = batch->stream,
+                              .first_seq = batch->first_seq,
+                              .event_count = batch->event_count,
+                              .has_producer = batch->has_producer,
+                              .producer = s_producer(self, batch),
+                              .producer_seq = batch->producer_seq,
+                              .payload = s_payload(self, batch)};
+        if (!stream_id_equal(batch->stream, stream)) { /* they come stream by stream */
+            char name[CLIENT_ORIGIN_SIZE];
+            stream = batch->stream;
+            client_origin_text(
+                name,
+                slice_text(topology_place_name(world_topology(self->world), stream.origin.region)),
+                &stream);
+            origin = history_origin(slice_text(name));
+        }
+        ok =
+            promises_take_batch(self->promises, shard, &logged, origin, batch->is_void, self->text);
+    }
+    return ok;
+}
+
 /* -- state ------------------------------------------------------------------------------------- */
 
 static void s_shuffle(s_truth_t *self, uint32_t *order, uint32_t count)
@@ -402,7 +435,8 @@ static void s_shuffle(s_truth_t *self, uint32_t *order, uint32_t count)
 static void s_digest(s_truth_t *self,
                      shard_id_t shard,
                      uint8_t ret_digest[MSG_HASH_SIZE],
-                     ledger_t **ret_ledger)
+                     ledger_t **ret_ledger,
+                     session_book_t **ret_sessions)
 {
     uint32_t count = s_batch_count(self);
     uint32_t *order = calloc((size_t)count + 1, sizeof(*order));
@@ -445,10 +479,10 @@ static void s_digest(s_truth_t *self,
     session_digest_t book;
     session_book_digest_full(sessions, &book);
     session_digest_add(ret_digest, &book);
-    session_book_destroy(&sessions);
     dedup_destroy(&dedup);
     free(order);
     *ret_ledger = ledger;
+    *ret_sessions = sessions;
 }
 
 /* Of one item and signal, from the events themselves. */
@@ -570,15 +604,16 @@ static bool s_check_shard(s_truth_t *self, shard_id_t shard, bool with_formula)
         }
     }
     s_find_void(self);
-    if (!s_count_events(self)) {
+    if (!s_count_events(self) || !s_take_promised(self, shard)) {
         return false;
     }
     uint8_t digest[MSG_HASH_SIZE];
     ledger_t *ledger = NULL;
-    s_digest(self, shard, digest, &ledger);
+    session_book_t *sessions = NULL;
+    s_digest(self, shard, digest, &ledger, &sessions);
     bool ok = s_check_replicas(self, shard, digest) && s_check_usage(self, shard) &&
               (!with_formula || s_check_formula(self, ledger));
-    ledger_destroy(&ledger);
+    promises_take_state(self->promises, shard, &ledger, &sessions);
     return ok;
 }
 
@@ -627,10 +662,12 @@ bool truth_check(world_t *world,
         errbuf_set(ret_text, "two regions have truncated different segments of one name");
     }
     uint32_t shards = world_topology(world)->shard_count;
+    self.promises = promises_new(history, shards);
     for (uint16_t shard = 0; ok && shard < shards; shard++) {
         ok = s_check_shard(&self, (shard_id_t){shard}, shard == options->seed % shards);
     }
-    ok = ok && s_check_acks(&self);
+    ok = ok && s_check_acks(&self) && promises_check(self.promises, ret_text);
+    promises_destroy(&self.promises);
     buffer_done(&self.batches);
     buffer_done(&self.bytes);
     free(self.seen);
