@@ -10,7 +10,14 @@
 #include <stdio.h>
 #include <string.h>
 
-enum { S_RESTART_MS_MAX = 1500, S_LASTING_MS_MAX = 2500, S_FLAP_MS = 300 };
+enum {
+    S_RESTART_MS_MAX = 1500,
+    S_LASTING_MS_MAX = 2500,
+    S_FLAP_MS = 300,
+    S_LEFT_SIZE_MAX = 40000,
+    S_ADMITTED_SIZE_MAX = 100000,
+    S_CHANGE_COUNT_MAX = 12
+};
 
 const char *fault_name(fault_kind_t kind)
 {
@@ -19,6 +26,15 @@ const char *fault_name(fault_kind_t kind)
 #undef FAULTS_NAME
     CHECK((int)kind < FAULT_KIND_COUNT);
     return s_names[kind];
+}
+
+const char *fault_effect_name(fault_effect_t effect)
+{
+#define FAULTS_NAME(name, text) text,
+    static const char *const s_names[] = {FAULTS_EFFECTS(FAULTS_NAME)};
+#undef FAULTS_NAME
+    CHECK((int)effect < FAULT_EFFECT_COUNT);
+    return s_names[effect];
 }
 
 /* -- the plan ---------------------------------------------------------------------------------- */
@@ -40,13 +56,21 @@ static fault_kind_t s_draw_kind(prng_t *prng)
     return (fault_kind_t)kind;
 }
 
+/* The version of the table, which every decision raises by one. */
+static uint64_t s_decision_count(world_t *world)
+{
+    const world_process_t *control =
+        world_find(world, (process_address_t){PROCESS_CONTROL, {0}, {0}});
+    return control->is_up ? control_engine_table_version(control->control) : 0;
+}
+
 void faults_plan(faults_t *self, world_t *world, const faults_options_t *options)
 {
     CHECK(options->count <= FAULTS_COUNT_MAX);
     prng_t prng;
     prng_init(&prng, options->seed);
     uint64_t duration_ns = (uint64_t)options->duration_ns;
-    *self = (faults_t){.world = world};
+    *self = (faults_t){.world = world, .decision_count = s_decision_count(world)};
     for (uint32_t i = 0; i < options->count; i++, self->count++) {
         bool lost_before = faults_lose_disk(self);
         self->list[i] = (fault_t){
@@ -96,6 +120,12 @@ static void s_block(faults_t *self, uint16_t from, uint16_t to, link_mode_t mode
         return;
     }
     CHECK(begins || self->blocked[from][to] > 0);
+    if (!begins) {
+        const link_rules_t *links = sim_network_links(world_network(self->world));
+        const link_counters_t *counters = link_rules_counters(links, (link_id_t){{from}, {to}});
+        bool is_held = self->mode[from][to] == LINK_MODE_HOLD;
+        self->held_count += is_held ? counters->waiting_count : 0;
+    }
     self->blocked[from][to] = begins ? self->blocked[from][to] + 1 : self->blocked[from][to] - 1;
     if (begins) {
         self->mode[from][to] = mode;
@@ -182,8 +212,10 @@ static bool s_flip(faults_t *self, region_id_t region, const char *path, prng_t 
     sim_disk_t *disk = world_disk(self->world, region);
     uint64_t size = 0;
     const uint8_t *bytes = NULL;
-    return sim_disk_peek(disk, path, &bytes, &size) == ERR_OK && size > 0 &&
-           sim_disk_flip_bit(disk, path, prng_below(prng, size * 8)) == ERR_OK;
+    bool is_flipped = sim_disk_peek(disk, path, &bytes, &size) == ERR_OK && size > 0 &&
+                      sim_disk_flip_bit(disk, path, prng_below(prng, size * 8)) == ERR_OK;
+    self->bit_count += is_flipped ? 1 : 0;
+    return is_flipped;
 }
 
 /* Damages the region's base, if it has one. One in a history: with all of a shard gone there is none to
@@ -252,6 +284,17 @@ static void s_kill_one(faults_t *self, prng_t *prng)
     world_kill(self->world, world_process(self->world, (uint32_t)index), restart_ms);
 }
 
+/* Between two turns everything that was written is synced: most cuts come in the middle of a turn. */
+static void s_cut_power(faults_t *self, region_id_t region, int64_t restart_ms, prng_t *prng)
+{
+    if (prng_chance(prng, 0.2)) {
+        world_power_cut(self->world, region, restart_ms);
+    } else {
+        world_power_cut_at(self->world, region, 1 + prng_below(prng, S_CHANGE_COUNT_MAX),
+                           restart_ms);
+    }
+}
+
 static void s_jump(faults_t *self, uint16_t place, prng_t *prng)
 {
     static const int64_t s_jumps_ms[] = {-3600000, -2000, -150, 150, 2000, 600000};
@@ -279,6 +322,16 @@ static void s_promote(faults_t *self, uint16_t region, prng_t *prng)
     buffer_done(&request);
 }
 
+/* Either nothing is admitted any more, and only what is under way meets the end of the disk; or so little
+ * is left above the reserve that admission ends in the middle of what comes. */
+static uint64_t s_draw_capacity(const sim_disk_t *disk, prng_t *prng)
+{
+    uint64_t used = sim_disk_used_bytes(disk);
+    bool is_admitting = prng_chance(prng, 0.5);
+    return is_admitting ? used + WAL_DISK_RESERVE_SIZE + prng_below(prng, S_ADMITTED_SIZE_MAX)
+                        : used + prng_below(prng, S_LEFT_SIZE_MAX);
+}
+
 /* Whether the fault lasts; what does not is done when it begins. */
 static bool s_switch(faults_t *self, const fault_t *fault, bool begins)
 {
@@ -291,7 +344,7 @@ static bool s_switch(faults_t *self, const fault_t *fault, bool begins)
         s_kill_one(self, &prng);
         return false;
     case FAULT_POWER_CUT:
-        world_power_cut(self->world, (region_id_t){choice.a}, restart_ms);
+        s_cut_power(self, (region_id_t){choice.a}, restart_ms, &prng);
         return false;
     case FAULT_PARTITION:
         s_block(self, choice.b, choice.a, choice.mode, begins);
@@ -308,8 +361,7 @@ static bool s_switch(faults_t *self, const fault_t *fault, bool begins)
         s_noise(self, &prng, begins);
         return true;
     case FAULT_DISK_FULL:
-        sim_disk_set_capacity(disk, begins ? sim_disk_used_bytes(disk) + prng_below(&prng, 40000)
-                                           : UINT64_MAX);
+        sim_disk_set_capacity(disk, begins ? s_draw_capacity(disk, &prng) : UINT64_MAX);
         return true;
     case FAULT_SYNC_FAILS:
         sim_disk_fail_sync(disk, 1 + prng_below(&prng, 8));
@@ -369,6 +421,7 @@ static void s_flap(fault_t *fault)
         fault->duration_ns -= 2 * half_ns;
         fault->has_begun = false;
         fault->has_ended = false;
+        fault->is_again = true;
     }
 }
 
@@ -380,6 +433,7 @@ void faults_act(faults_t *self)
         if (!fault->has_begun && fault->at_ns <= now_ns) {
             fault->has_begun = true;
             fault->has_ended = !s_switch(self, fault, true);
+            self->flap_count += fault->is_again ? 1 : 0;
         } else if (fault->has_begun && !fault->has_ended &&
                    fault->at_ns + s_lasts_ns(fault) <= now_ns) {
             fault->has_ended = true;
@@ -403,8 +457,46 @@ void faults_end(faults_t *self)
     for (uint16_t place = 0; place <= world_topology(self->world)->region_count; place++) {
         sim_disk_set_capacity(world_disk(self->world, (region_id_t){place}), UINT64_MAX);
         sim_disk_fail_sync(world_disk(self->world, (region_id_t){place}), 0);
+        sim_disk_stop_at(world_disk(self->world, (region_id_t){place}), 0);
         /* One that stays ahead of the others' would log nothing, rightly. */
         world_set_clock_right(self->world, (region_id_t){place});
     }
     world_release_all(self->world);
+}
+
+static void s_add_link(const link_counters_t *counters, uint64_t effects[FAULT_EFFECT_COUNT])
+{
+    effects[FAULT_EFFECT_DROPPED] += counters->dropped_count[LINK_DROP_CHANCE];
+    effects[FAULT_EFFECT_SEVERED] +=
+        counters->dropped_count[LINK_DROP_MODE] + counters->dropped_count[LINK_DROP_CUT];
+    effects[FAULT_EFFECT_DUPLICATED] += counters->duplicated_count;
+    effects[FAULT_EFFECT_REORDERED] += counters->reordered_count;
+}
+
+void faults_effects(const faults_t *self,
+                    uint64_t refused,
+                    uint64_t ret_effects[FAULT_EFFECT_COUNT])
+{
+    world_losses_t losses = world_losses(self->world);
+    uint16_t places = (uint16_t)(world_topology(self->world)->region_count + 1);
+    uint64_t decisions = s_decision_count(self->world);
+    memset(ret_effects, 0, FAULT_EFFECT_COUNT * sizeof(*ret_effects));
+    ret_effects[FAULT_EFFECT_LOST] = losses.writes_lost;
+    ret_effects[FAULT_EFFECT_TORN] = losses.writes_torn;
+    ret_effects[FAULT_EFFECT_FLIPPED] = self->bit_count;
+    ret_effects[FAULT_EFFECT_CUT] = losses.writes_cut;
+    ret_effects[FAULT_EFFECT_REFUSED] = refused;
+    ret_effects[FAULT_EFFECT_HELD] = self->held_count;
+    ret_effects[FAULT_EFFECT_FLAPPED] = self->flap_count;
+    ret_effects[FAULT_EFFECT_KILLED] = losses.killed;
+    ret_effects[FAULT_EFFECT_ENDED] = losses.ended;
+    ret_effects[FAULT_EFFECT_PROMOTED] =
+        decisions > self->decision_count ? decisions - self->decision_count : 0;
+    for (uint16_t link = 0; link < places * places; link++) {
+        link_id_t id = {{(uint16_t)(link / places)}, {(uint16_t)(link % places)}};
+        if (id.from.value != id.to.value) {
+            s_add_link(link_rules_counters(sim_network_links(world_network(self->world)), id),
+                       ret_effects);
+        }
+    }
 }

@@ -7,8 +7,9 @@
 
 /* Kind, name, how often it is drawn among all. */
 #define FAULTS_LIST(X)                                                                            \
-    X(KILL, "kill", 6)             /* kill -9 of one process */                                   \
-    X(POWER_CUT, "power cut", 3)   /* of a region: unsynced writes are lost or torn */            \
+    X(KILL, "kill", 6) /* kill -9 of one process */                                               \
+    X(POWER_CUT, "power cut",                                                                     \
+      3) /* of a region, mostly in a write: what is unsynced is lost or torn */                   \
     X(PARTITION, "partition", 4)   /* two places, both directions: cut, drop or hold */           \
     X(ONE_WAY, "one way", 3)       /* one direction */                                            \
     X(ISOLATE, "isolate", 2)       /* a region from all other places */                           \
@@ -33,7 +34,29 @@ typedef struct {
     int64_t duration_ns; /* of what lasts */
     bool has_begun;
     bool has_ended;
+    bool is_again; /* of a link that flaps: not for the first time */
 } fault_t;
+
+/* What faults do, told by whom they happen to: kind, and what is counted. */
+#define FAULTS_EFFECTS(X)                  \
+    X(LOST, "unsynced writes lost")        \
+    X(TORN, "torn")                        \
+    X(FLIPPED, "bits flipped")             \
+    X(CUT, "writes cut by a full disk")    \
+    X(REFUSED, "requests refused for one") \
+    X(DROPPED, "messages dropped")         \
+    X(DUPLICATED, "duplicated")            \
+    X(REORDERED, "reordered")              \
+    X(HELD, "held")                        \
+    X(SEVERED, "lost on severed links")    \
+    X(FLAPPED, "links severed again")      \
+    X(KILLED, "processes killed")          \
+    X(ENDED, "ended by themselves")        \
+    X(PROMOTED, "changes of leader")
+
+#define FAULTS_ENUM(name, text) FAULT_EFFECT_##name,
+typedef enum { FAULTS_EFFECTS(FAULTS_ENUM) FAULT_EFFECT_COUNT } fault_effect_t;
+#undef FAULTS_ENUM
 
 enum { FAULTS_COUNT_MAX = 16 };
 
@@ -47,7 +70,11 @@ typedef struct {
     world_t *world;
     uint32_t flip_count; /* bits that are flipped, at most */
     bool has_flipped_base;
-    uint32_t flipped_count; /* copies so far */
+    uint64_t bit_count;      /* flipped so far */
+    uint64_t held_count;     /* messages that waited when their link came back */
+    uint64_t flap_count;     /* links severed again so far */
+    uint64_t decision_count; /* of the control plane, at the beginning */
+    uint32_t flipped_count;  /* copies so far */
     fault_flip_t flipped[FAULTS_COUNT_MAX];
     uint16_t lost_region; /* whose disk was lost; 0 nobody's yet */
     uint32_t count;
@@ -74,5 +101,11 @@ void faults_act(faults_t *self);
 /* Ends everything: links pass, disks have room, clocks are right, every process runs. */
 void faults_end(faults_t *self);
 const char *fault_name(fault_kind_t kind);
+
+/* Adds up what came of all faults. in refused  requests that were told DISK_FULL */
+void faults_effects(const faults_t *self,
+                    uint64_t refused,
+                    uint64_t ret_effects[FAULT_EFFECT_COUNT]);
+const char *fault_effect_name(fault_effect_t effect);
 
 #endif

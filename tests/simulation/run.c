@@ -361,6 +361,8 @@ void run_history(const run_options_t *options, run_result_t *ret_result)
             s_judge(&self);
         }
         ret_result->clients = clients_counters(self.clients);
+        faults_effects(&self.faults, ret_result->clients.by_code[CODE_DISK_FULL],
+                       ret_result->effects);
         ret_result->event_count = history_event_count(&self.history);
     }
     ret_result->truncated_count = attic_segment_count(world_attic(self.world));

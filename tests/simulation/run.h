@@ -28,6 +28,7 @@ typedef struct {
     uint32_t fault_count;
     uint64_t truncated_count; /* segments, each once */
     uint64_t snapshot_count;  /* that nodes have taken, in their last life */
+    uint64_t effects[FAULT_EFFECT_COUNT];
     clients_counters_t clients;
     truth_counters_t truth;
 } run_result_t;

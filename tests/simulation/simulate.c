@@ -5,6 +5,7 @@
  *   simulate --seed 17 [--verbose]      one, with its plan and its trace hash
  *   simulate --seeds 1..20 --hashes     a line per seed: to compare compilers and flags
  *   --stop                              end at the first failure
+ *   --effects                           fail when a kind of fault has had no effect in any of them
  *
  * Exit status 0 when every history held, 1 when one did not, 2 for wrong arguments. A history that
  * ends its process (a broken CHECK) is a failure like any other: the rest goes on. */
@@ -37,6 +38,7 @@ typedef struct {
     uint64_t compared;
     uint64_t truncating; /* histories that truncated something */
     uint64_t snapshots;
+    uint64_t effects[FAULT_EFFECT_COUNT];
     int64_t peace_ms_max;
 } s_worker_t;
 
@@ -48,6 +50,7 @@ typedef struct {
     bool is_verbose;
     bool with_hashes;
     bool stops; /* at the first failure */
+    bool wants_effects;
     run_options_t form;
     const char *program;
 } s_options_t;
@@ -89,6 +92,9 @@ static void s_run_one(const s_options_t *options, s_worker_t *worker, uint64_t s
     worker->compared += result.clients.compared;
     worker->truncating += result.truncated_count > 0 ? 1 : 0;
     worker->snapshots += result.snapshot_count;
+    for (uint32_t i = 0; i < FAULT_EFFECT_COUNT; i++) {
+        worker->effects[i] += result.effects[i];
+    }
     worker->peace_ms_max =
         result.peace_ms > worker->peace_ms_max ? result.peace_ms : worker->peace_ms_max;
     if (!result.is_ok) {
@@ -167,6 +173,23 @@ static pid_t s_review(const s_options_t *options, s_worker_t *worker, int status
     return s_begin(options, worker, worker->seed + options->jobs, until_ms);
 }
 
+/* One line of what the faults of all histories did. Returns how many kinds did nothing. */
+static uint32_t s_tell_effects(const s_worker_t *workers, uint32_t count)
+{
+    uint32_t without = 0;
+    for (uint32_t i = 0; i < FAULT_EFFECT_COUNT; i++) {
+        uint64_t sum = 0;
+        for (uint32_t k = 0; k < count; k++) {
+            sum += workers[k].effects[i];
+        }
+        without += sum == 0 ? 1 : 0;
+        (void)printf("%s%" PRIu64 " %s", i == 0 ? "faults: " : ", ", sum,
+                     fault_effect_name((fault_effect_t)i));
+    }
+    (void)printf("\n");
+    return without;
+}
+
 static int s_summarize(const s_options_t *options, const s_worker_t *workers, int64_t took_ms)
 {
     s_worker_t sum = {0};
@@ -193,8 +216,13 @@ static int s_summarize(const s_options_t *options, const s_worker_t *workers, in
                  sum.done, sum.events, sum.steps, sum.void_batches, sum.duplicates, sum.compared,
                  sum.truncating, sum.snapshots, (double)took_ms / 1000.0,
                  (double)sum.done / minutes, sum.peace_ms_max);
+    uint32_t without = s_tell_effects(workers, options->jobs);
+    if (options->wants_effects && without > 0) {
+        (void)printf("FAILED: %u kinds of faults had no effect: expected more than 0 of each\n",
+                     without);
+    }
     (void)printf("%" PRIu64 " held, %" PRIu64 " FAILED\n", sum.done - sum.failed, sum.failed);
-    return sum.failed == 0 ? 0 : 1;
+    return sum.failed == 0 && !(options->wants_effects && without > 0) ? 0 : 1;
 }
 
 /* Memory that parent and workers share: POSIX has no anonymous one. Zeroed. */
@@ -276,7 +304,8 @@ static int s_usage(const char *program)
 {
     (void)fprintf(stderr,
                   "expected: %s --seeds FIRST..LAST | --seed N [--seconds N] [--jobs 1..%d] "
-                  "[--events N] [--regions N] [--shards N] [--hashes] [--verbose] [--stop]\n",
+                  "[--events N] [--regions N] [--shards N] [--hashes] [--verbose] [--stop] "
+                  "[--effects]\n",
                   program, S_JOB_COUNT_MAX);
     return S_EXIT_USAGE;
 }
@@ -315,6 +344,9 @@ static bool s_take(int option, s_options_t *options)
     case 'p':
         options->stops = true;
         return true;
+    case 'f':
+        options->wants_effects = true;
+        return true;
     default:
         return false;
     }
@@ -323,17 +355,12 @@ static bool s_take(int option, s_options_t *options)
 int main(int argc, char **argv)
 {
     static const struct option s_long[] = {
-        {"seeds", required_argument, NULL, 'S'},
-        {"seed", required_argument, NULL, 's'},
-        {"seconds", required_argument, NULL, 't'},
-        {"jobs", required_argument, NULL, 'j'},
-        {"events", required_argument, NULL, 'e'},
-        {"regions", required_argument, NULL, 'r'},
-        {"shards", required_argument, NULL, 'n'},
-        {"hashes", no_argument, NULL, 'h'},
-        {"verbose", no_argument, NULL, 'v'},
-        {"stop", no_argument, NULL, 'p'},
-        {NULL, 0, NULL, 0},
+        {"seeds", required_argument, NULL, 'S'},   {"seed", required_argument, NULL, 's'},
+        {"seconds", required_argument, NULL, 't'}, {"jobs", required_argument, NULL, 'j'},
+        {"events", required_argument, NULL, 'e'},  {"regions", required_argument, NULL, 'r'},
+        {"shards", required_argument, NULL, 'n'},  {"hashes", no_argument, NULL, 'h'},
+        {"verbose", no_argument, NULL, 'v'},       {"stop", no_argument, NULL, 'p'},
+        {"effects", no_argument, NULL, 'f'},       {NULL, 0, NULL, 0},
     };
     s_options_t options = {.jobs = 2, .form = run_options(0), .program = argv[0]};
     int option = 0;

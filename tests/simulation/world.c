@@ -31,6 +31,7 @@ struct world {
     prng_t prng;
     sim_network_t *network;
     sim_disk_t *disks[S_PLACE_COUNT];
+    int64_t cut_restart_ms[S_PLACE_COUNT]; /* of a power cut that is planned */
     attic_t *attic;
     s_clock_t clocks[S_PLACE_COUNT];
     s_tool_t tools[S_PLACE_COUNT];
@@ -39,6 +40,7 @@ struct world {
     int64_t now_ns;
     uint64_t step_count;
     uint64_t trace_hash;
+    world_losses_t losses; /* of disks: those that are gone */
     buffer_t out;
     world_reply_fn on_reply;
     void *reply_context;
@@ -204,6 +206,7 @@ static void s_start(world_process_t *process)
     if (err != ERR_OK) {
         s_note(self, 2);
         process->ended_with = errbuf;
+        self->losses.ended++;
         s_end(process, S_RESTART_MS, SIM_NETWORK_SENT_VANISHES);
         return;
     }
@@ -239,6 +242,7 @@ static void s_turn(world_process_t *process)
     err_t err = world_process_turn(process, is_due, s_now(process), &errbuf);
     if (err != ERR_OK) {
         process->ended_with = errbuf;
+        self->losses.ended++;
         s_end(process, S_RESTART_MS, SIM_NETWORK_SENT_ARRIVES);
         return;
     }
@@ -273,16 +277,28 @@ static int64_t s_next_ns(const world_t *self)
     return next < self->now_ns ? self->now_ns : next;
 }
 
+/* Whoever met the end of the power goes with all others of the region, before anybody sees more. */
+static void s_cut_power(world_t *self, region_id_t region)
+{
+    if (sim_disk_stopped(self->disks[region.value])) {
+        world_power_cut(self, region, self->cut_restart_ms[region.value]);
+    }
+}
+
 void world_step(world_t *self, int64_t until_ns)
 {
     int64_t next = s_next_ns(self);
     self->now_ns = next < until_ns ? next : until_ns;
     self->step_count++;
     (void)sim_network_deliver_due(self->network, self->now_ns);
+    for (uint16_t region = 1; region <= self->topology.region_count; region++) {
+        s_cut_power(self, (region_id_t){region});
+    }
     for (uint32_t i = 0; i < self->process_count; i++) {
         world_process_t *process = &self->processes[i];
         if ((process->is_up && process->has_input) || process->deadline_ns <= self->now_ns) {
             s_turn(process);
+            s_cut_power(self, process->address.region);
         }
     }
 }
@@ -295,6 +311,23 @@ uint64_t world_trace_hash(const world_t *self)
 uint64_t world_step_count(const world_t *self)
 {
     return self->step_count;
+}
+
+static void s_add_losses(world_losses_t *losses, const sim_disk_t *disk)
+{
+    sim_disk_stats_t stats = sim_disk_stats(disk);
+    losses->writes_lost += stats.lost_count;
+    losses->writes_torn += stats.torn_count;
+    losses->writes_cut += stats.full_count;
+}
+
+world_losses_t world_losses(const world_t *self)
+{
+    world_losses_t losses = self->losses;
+    for (uint32_t place = 0; place < S_PLACE_COUNT && self->disks[place] != NULL; place++) {
+        s_add_losses(&losses, self->disks[place]);
+    }
+    return losses;
 }
 
 /* -- looking ----------------------------------------------------------------------------------- */
@@ -384,6 +417,7 @@ err_t world_send(world_t *self, process_address_t to, slice_t bytes)
 void world_kill(world_t *self, world_process_t *process, int64_t restart_ms)
 {
     bool arrives = prng_chance(&self->prng, 0.5);
+    self->losses.killed += process->is_up ? 1 : 0;
     s_end(process, restart_ms, arrives ? SIM_NETWORK_SENT_ARRIVES : SIM_NETWORK_SENT_VANISHES);
 }
 
@@ -405,9 +439,16 @@ void world_power_cut(world_t *self, region_id_t region, int64_t restart_ms)
     sim_disk_crash(self->disks[region.value], prng_next(&self->prng));
 }
 
+void world_power_cut_at(world_t *self, region_id_t region, uint64_t n, int64_t restart_ms)
+{
+    sim_disk_stop_at(self->disks[region.value], n);
+    self->cut_restart_ms[region.value] = restart_ms;
+}
+
 void world_lose_disk(world_t *self, region_id_t region, int64_t restart_ms)
 {
     world_power_cut(self, region, restart_ms);
+    s_add_losses(&self->losses, self->disks[region.value]);
     sim_disk_destroy(&self->disks[region.value]);
     self->disks[region.value] = sim_disk_new(prng_next(&self->prng));
     attic_watch(self->attic, self->disks[region.value]);

@@ -55,6 +55,16 @@ void world_step(world_t *self, int64_t until_ns);
 uint64_t world_trace_hash(const world_t *self);
 uint64_t world_step_count(const world_t *self);
 
+/* What faults have done so far. */
+typedef struct {
+    uint64_t killed; /* processes that were up */
+    uint64_t ended;  /* by themselves: durability was lost, or a start was refused */
+    uint64_t writes_lost;
+    uint64_t writes_torn;
+    uint64_t writes_cut; /* by a full disk */
+} world_losses_t;
+world_losses_t world_losses(const world_t *self);
+
 /* -- looking ----------------------------------------------------------------------------------- */
 
 const topology_t *world_topology(const world_t *self);
@@ -89,6 +99,8 @@ void world_kill(world_t *self, world_process_t *process, int64_t restart_ms);
 void world_release(world_t *self, world_process_t *process);
 /* Power cut of a region (0: of the control plane); its processes come back after restart_ms. */
 void world_power_cut(world_t *self, region_id_t region, int64_t restart_ms);
+/* The same in the middle of a write: at the n-th change of the region's disk from now, 1 the next one. */
+void world_power_cut_at(world_t *self, region_id_t region, uint64_t n, int64_t restart_ms);
 /* The region's disk is replaced by an empty one: power cut, and everything is gone. */
 void world_lose_disk(world_t *self, region_id_t region, int64_t restart_ms);
 /* The wall clock of a place goes forward or back, and from now on gains rate_ppm. */

@@ -178,6 +178,7 @@ static err_t s_write_at(void *context,
     const bool fails = s_due(&self->fail_write_in);
     size_t part = s_fitting(self, file->inode, offset, size);
     err_t err = part < size ? ERR_DISK_FULL : ERR_OK;
+    self->stats.full_count += err == ERR_DISK_FULL ? 1 : 0;
     if (outcome.err != ERR_OK || fails) {
         part = (size_t)prng_below(&self->prng, part + 1);
         err = ERR_IO;

@@ -35,6 +35,7 @@ typedef struct {
     uint64_t lost_count;   /* writes lost by crashes */
     uint64_t torn_count;   /* writes torn by crashes */
     uint64_t undone_count; /* names lost by crashes */
+    uint64_t full_count;   /* writes that did not fit */
 } sim_disk_stats_t;
 
 /* in seed  for the parts of failed writes */
