@@ -11,7 +11,7 @@ enum { S_ORIGIN_SIZE = 64, S_PATH_SIZE = 64 };
 
 /* Where a copy of one shard's part lies. */
 typedef struct {
-    uint32_t request;
+    uint32_t before; /* number, from 1, of the request's place that was named before; 0: none */
     uint64_t shard;
     char origin[S_ORIGIN_SIZE];
     uint64_t first_seq;
@@ -22,12 +22,14 @@ typedef struct {
 void answers_init(answers_t *self)
 {
     buffer_init(&self->named);
+    buffer_init(&self->latest);
     self->compared_count = 0;
 }
 
 void answers_done(answers_t *self)
 {
     buffer_done(&self->named);
+    buffer_done(&self->latest);
 }
 
 /* A field of the reply itself, or of the part that `prefix` leads to. */
@@ -66,38 +68,67 @@ static bool s_read_place(slice_t reply, const char *prefix, s_place_t *ret_place
     return true;
 }
 
-static bool s_take_place(answers_t *self, const s_place_t *place, errbuf_t *ret_text)
+static s_place_t *s_named(const answers_t *self, uint32_t number)
 {
-    const s_place_t *named = (const void *)self->named.data;
-    size_t count = self->named.size / sizeof(*named);
-    for (size_t i = 0; i < count; i++) {
-        if (named[i].request != place->request || named[i].shard != place->shard) {
-            continue;
-        }
-        self->compared_count++;
-        if (strcmp(named[i].origin, place->origin) == 0 && named[i].first_seq == place->first_seq &&
-            named[i].last_seq == place->last_seq && named[i].session_seq == place->session_seq) {
-            return true;
-        }
-        errbuf_set(ret_text,
-                   "shard %" PRIu64 " was answered with two copies: expected %s %" PRIu64
-                   "..%" PRIu64 " session seq %" PRIu64 " as at first, found %s %" PRIu64
-                   "..%" PRIu64 " session seq %" PRIu64,
-                   place->shard, named[i].origin, named[i].first_seq, named[i].last_seq,
-                   named[i].session_seq, place->origin, place->first_seq, place->last_seq,
-                   place->session_seq);
-        return false;
+    return (s_place_t *)(void *)self->named.data + (number - 1);
+}
+
+/* Number of the request's latest place; lives until the next call. */
+static uint32_t *s_latest(answers_t *self, uint32_t request)
+{
+    size_t size = ((size_t)request + 1) * sizeof(uint32_t);
+    if (self->latest.size < size) {
+        size_t more = size - self->latest.size;
+        memset(buffer_extend(&self->latest, more), 0, more);
     }
-    buffer_append(&self->named, place, sizeof(*place));
-    return true;
+    return (uint32_t *)(void *)self->latest.data + request;
+}
+
+static bool s_is_same(const s_place_t *a, const s_place_t *b)
+{
+    return strcmp(a->origin, b->origin) == 0 && a->first_seq == b->first_seq &&
+           a->last_seq == b->last_seq && a->session_seq == b->session_seq;
+}
+
+/* cost  as many steps as the request has shards */
+static bool s_take_place(answers_t *self,
+                         uint32_t request,
+                         const s_place_t *place,
+                         errbuf_t *ret_text)
+{
+    uint32_t *latest = s_latest(self, request);
+    uint32_t at = *latest;
+    while (at != 0 && s_named(self, at)->shard != place->shard) {
+        at = s_named(self, at)->before;
+    }
+    if (at == 0) {
+        s_place_t added = *place;
+        added.before = *latest;
+        buffer_append(&self->named, &added, sizeof(added));
+        *latest = (uint32_t)(self->named.size / sizeof(added));
+        return true;
+    }
+    const s_place_t *named = s_named(self, at);
+    self->compared_count++;
+    if (s_is_same(named, place)) {
+        return true;
+    }
+    errbuf_set(ret_text,
+               "shard %" PRIu64 " was answered with two copies: expected %s %" PRIu64 "..%" PRIu64
+               " session seq %" PRIu64 " as at first, found %s %" PRIu64 "..%" PRIu64
+               " session seq %" PRIu64,
+               place->shard, named->origin, named->first_seq, named->last_seq, named->session_seq,
+               place->origin, place->first_seq, place->last_seq, place->session_seq);
+    return false;
 }
 
 bool answers_take(answers_t *self, uint32_t request, slice_t reply, errbuf_t *ret_text)
 {
-    s_place_t place = {.request = request};
+    s_place_t place = {.shard = 0};
     pack_value_t ok = pack_get(reply, "ok");
     bool is_ok = ok.kind == PACK_BOOL && ok.as.boolean;
-    if (is_ok && s_read_place(reply, "", &place) && !s_take_place(self, &place, ret_text)) {
+    if (is_ok && s_read_place(reply, "", &place) &&
+        !s_take_place(self, request, &place, ret_text)) {
         return false;
     }
     for (unsigned i = 0; i < SHARD_COUNT_MAX; i++) {
@@ -106,8 +137,8 @@ bool answers_take(answers_t *self, uint32_t request, slice_t reply, errbuf_t *re
         if (s_get(reply, prefix, "shard").kind == PACK_BAD) {
             break;
         }
-        place = (s_place_t){.request = request};
-        if (s_read_place(reply, prefix, &place) && !s_take_place(self, &place, ret_text)) {
+        place = (s_place_t){.shard = 0};
+        if (s_read_place(reply, prefix, &place) && !s_take_place(self, request, &place, ret_text)) {
             return false;
         }
     }

@@ -13,7 +13,8 @@
 #include <stdint.h>
 
 typedef struct {
-    buffer_t named; /* the first answer for each request and shard */
+    buffer_t named;  /* the first answer for each request and shard */
+    buffer_t latest; /* by request: number, from 1, of the one that was named last; 0: none */
     uint64_t compared_count;
 } answers_t;
 

@@ -19,7 +19,7 @@ enum {
 };
 
 /* How often an answer is followed by a read of what it told. */
-static const double s_read_after_chance = 0.15;
+static const double s_read_after_chance = 0.12;
 
 /* -- life -------------------------------------------------------------------------------------- */
 

@@ -100,6 +100,9 @@ static s_cursor_t *s_require(s_cursors_t *self, uint32_t index, stream_id_t stre
         *(s_cursor_t *)(void *)buffer_extend(&self->list, sizeof(s_cursor_t)) =
             (s_cursor_t){.shown = {.stream = stream}};
     }
+    if (at == index) {
+        return s_at(self, at);
+    }
     s_cursor_t found = *s_at(self, at);
     *s_at(self, at) = *s_at(self, index);
     *s_at(self, index) = found;

@@ -485,57 +485,97 @@ static void s_digest(s_truth_t *self,
     *ret_sessions = sessions;
 }
 
-/* Of one item and signal, from the events themselves. */
-static long double s_formula(const s_truth_t *self,
-                             item_id_t item,
-                             const schema_signal_t *type,
-                             int64_t at_ns,
-                             uint64_t *ret_count)
+/* What one item's events of one signal come to, from the events themselves. */
+typedef struct {
+    long double sum;
+    uint64_t count;
+} s_cell_t;
+
+typedef struct {
+    int64_t at_ns;
+    uint32_t signal_count;
+    uint64_t item_count; /* items 0..item_count - 1 */
+    s_cell_t *cells;     /* (item, signal) */
+} s_formula_t;
+
+static s_cell_t *s_cell(const s_formula_t *formula, item_id_t item, uint32_t signal)
 {
-    long double sum = 0;
-    *ret_count = 0;
-    for (uint32_t i = 0; i < history_event_count(self->history); i++) {
-        const signal_event_t *event = &history_event(self->history, i)->event;
-        uint32_t request = history_event(self->history, i)->request;
-        bool is_in_cells = history_request(self->history, request)->kind == HISTORY_SIGNALS;
-        if (is_in_cells && self->seen[i] != 0 && event->item.value == item.value &&
-            event->signal == type->id) {
-            long double age_s = (long double)(at_ns - event->ts_ns) / 1e9L;
-            sum += (long double)event->weight * exp2l(-age_s / (long double)type->half_life_s);
-            (*ret_count)++;
-        }
-    }
-    return sum;
+    CHECK(item.value < formula->item_count && signal < formula->signal_count);
+    return &formula->cells[item.value * formula->signal_count + signal];
 }
 
-static bool s_check_cell(s_truth_t *self, const ledger_t *ledger, item_id_t item, uint32_t index)
+/* Number of the type in the schema. */
+static uint32_t s_find_signal(const schema_t *schema, uint8_t id)
+{
+    uint32_t index = 0;
+    while (index < schema->signal_count && schema->signals[index].id != id) {
+        index++;
+    }
+    CHECK(index < schema->signal_count);
+    return index;
+}
+
+/* One pass over the history. */
+static void s_add_up(const s_truth_t *self, s_formula_t *formula)
+{
+    const schema_t *schema = &world_topology(self->world)->schema;
+    uint32_t count = history_event_count(self->history);
+    for (uint32_t i = 0; i < count; i++) {
+        const history_event_t *event = history_event(self->history, i);
+        uint32_t signal = s_find_signal(schema, event->event.signal);
+        bool is_in_cells = history_request(self->history, event->request)->kind == HISTORY_SIGNALS;
+        if (is_in_cells && self->seen[i] != 0) {
+            s_cell_t *cell = s_cell(formula, event->event.item, signal);
+            long double age_s = (long double)(formula->at_ns - event->event.ts_ns) / 1e9L;
+            cell->sum += (long double)event->event.weight *
+                         exp2l(-age_s / (long double)schema->signals[signal].half_life_s);
+            cell->count++;
+        }
+    }
+}
+
+static bool s_check_cell(s_truth_t *self,
+                         const ledger_t *ledger,
+                         const s_formula_t *formula,
+                         item_id_t item,
+                         uint32_t index)
 {
     const schema_signal_t *type = &world_topology(self->world)->schema.signals[index];
-    int64_t at_ns = world_wall_ns(self->world);
-    uint64_t events = 0;
-    long double sum = s_formula(self, item, type, at_ns, &events);
-    double score = ledger_score(ledger, item, type->id, at_ns, NULL);
-    uint64_t found = ledger_count(ledger, item, type->id, WINDOW_ALL, at_ns, NULL);
-    if (found == events && fabsl(sum - (long double)score) <= 1e-6L) {
+    const s_cell_t *cell = s_cell(formula, item, index);
+    double score = ledger_score(ledger, item, type->id, formula->at_ns, NULL);
+    uint64_t found = ledger_count(ledger, item, type->id, WINDOW_ALL, formula->at_ns, NULL);
+    if (found == cell->count && fabsl(cell->sum - (long double)score) <= 1e-6L) {
         return true;
     }
     errbuf_set(self->text,
                "item %" PRIu64 " signal %u: expected %" PRIu64
                " events and a score of %.9Lf, found %" PRIu64 " and %.9f",
-               item.value, (unsigned)type->id, events, sum, found, score);
+               item.value, (unsigned)type->id, cell->count, cell->sum, found, score);
     return false;
 }
 
 static bool s_check_formula(s_truth_t *self, const ledger_t *ledger)
 {
-    uint32_t signals = world_topology(self->world)->schema.signal_count;
-    for (uint32_t i = 0; i < ledger_item_count(ledger) * signals; i++) {
-        item_id_t item = ledger_item(ledger, 1 + i / signals)->item;
-        if (!s_check_cell(self, ledger, item, i % signals)) {
-            return false;
-        }
+    s_formula_t formula = {.at_ns = world_wall_ns(self->world),
+                           .signal_count = world_topology(self->world)->schema.signal_count};
+    for (uint32_t i = 0; i < history_event_count(self->history); i++) {
+        uint64_t item = history_event(self->history, i)->event.item.value;
+        formula.item_count = item >= formula.item_count ? item + 1 : formula.item_count;
     }
-    return true;
+    for (uint32_t row = 1; row <= ledger_item_count(ledger); row++) {
+        uint64_t item = ledger_item(ledger, row)->item.value;
+        formula.item_count = item >= formula.item_count ? item + 1 : formula.item_count;
+    }
+    formula.cells = calloc(formula.item_count * formula.signal_count + 1, sizeof(s_cell_t));
+    CHECK(formula.cells != NULL);
+    s_add_up(self, &formula);
+    bool ok = true;
+    for (uint32_t i = 0; ok && i < ledger_item_count(ledger) * formula.signal_count; i++) {
+        item_id_t item = ledger_item(ledger, 1 + i / formula.signal_count)->item;
+        ok = s_check_cell(self, ledger, &formula, item, i % formula.signal_count);
+    }
+    free(formula.cells);
+    return ok;
 }
 
 static bool s_check_replicas(s_truth_t *self, shard_id_t shard, const uint8_t digest[MSG_HASH_SIZE])
