@@ -3,6 +3,8 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+TIDAL_COMMIT=${TIDAL_COMMIT:-$(git describe --always --dirty 2>/dev/null || printf unknown)}
+export TIDAL_COMMIT
 failed=0
 while read -r seed _; do
     "$TIDAL_BIN/tidal_simulate" --seeds "$seed..$seed" --jobs 1 >"/tmp/tidal-seed-$$" || {

@@ -19,18 +19,18 @@ typedef struct {
 run_options_t run_options(uint64_t seed);
 
 typedef struct {
-    bool is_ok;
-    char text[800]; /* the first violation */
     uint64_t trace_hash;
-    uint32_t event_count; /* sent */
     uint64_t step_count;
     int64_t peace_ms; /* virtual, from the last fault until everything was settled and equal */
-    uint32_t fault_count;
     uint64_t truncated_count; /* segments, each once */
     uint64_t snapshot_count;  /* that nodes have taken, in their last life */
     uint64_t effects[FAULT_EFFECT_COUNT];
     clients_counters_t clients;
     truth_counters_t truth;
+    uint32_t event_count; /* sent */
+    uint32_t fault_count;
+    bool is_ok;
+    char text[800]; /* the first violation */
 } run_result_t;
 
 void run_history(const run_options_t *options, run_result_t *ret_result);
