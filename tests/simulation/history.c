@@ -18,32 +18,10 @@ void history_done(history_t *self)
     buffer_done(&self->events);
 }
 
-uint32_t history_request_count(const history_t *self)
-{
-    return (uint32_t)(self->requests.size / sizeof(history_request_t));
-}
-
-history_request_t *history_request(const history_t *self, uint32_t index)
-{
-    CHECK(index < history_request_count(self));
-    return (history_request_t *)(void *)self->requests.data + index;
-}
-
 uint32_t history_add_request(history_t *self)
 {
     memset(buffer_extend(&self->requests, sizeof(history_request_t)), 0, sizeof(history_request_t));
     return history_request_count(self) - 1;
-}
-
-uint32_t history_event_count(const history_t *self)
-{
-    return (uint32_t)(self->events.size / sizeof(history_event_t));
-}
-
-const history_event_t *history_event(const history_t *self, uint32_t index)
-{
-    CHECK(index < history_event_count(self));
-    return (const history_event_t *)(const void *)self->events.data + index;
 }
 
 void history_add_event(history_t *self, uint32_t request, signal_event_t event)

@@ -4,6 +4,7 @@
 #define TIDAL_TESTS_SIMULATION_HISTORY_H
 
 #include "common/base/bytes.h"
+#include "common/base/check.h"
 #include "common/base/ids.h"
 #include "common/wal/record.h"
 #include "common/wire/msg.h"
@@ -66,13 +67,32 @@ typedef struct {
 void history_init(history_t *self);
 void history_done(history_t *self);
 
-uint32_t history_request_count(const history_t *self);
-history_request_t *history_request(const history_t *self, uint32_t index);
+/* In line, for a judgement asks a million times. */
+static inline uint32_t history_request_count(const history_t *self)
+{
+    return (uint32_t)(self->requests.size / sizeof(history_request_t));
+}
+
+static inline history_request_t *history_request(const history_t *self, uint32_t index)
+{
+    CHECK(index < history_request_count(self));
+    return (history_request_t *)(void *)self->requests.data + index;
+}
+
 /* Appended, zeroed. out its number */
 uint32_t history_add_request(history_t *self);
 
-uint32_t history_event_count(const history_t *self);
-const history_event_t *history_event(const history_t *self, uint32_t index);
+static inline uint32_t history_event_count(const history_t *self)
+{
+    return (uint32_t)(self->events.size / sizeof(history_event_t));
+}
+
+static inline const history_event_t *history_event(const history_t *self, uint32_t index)
+{
+    CHECK(index < history_event_count(self));
+    return (const history_event_t *)(const void *)self->events.data + index;
+}
+
 /* Appends the event, with its number put into its time. */
 void history_add_event(history_t *self, uint32_t request, signal_event_t event);
 /* Number of the event that a logged one is; HISTORY_EVENT_COUNT_MAX when it was never sent so. */
