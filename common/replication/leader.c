@@ -135,7 +135,8 @@ static s_stream_t *s_admit_stream(leader_t *self, stream_id_t stream)
     if (index == self->stream_count && index >= LEADER_STREAM_COUNT_MAX - S_OWN_STREAM_COUNT_MAX) {
         return NULL;
     }
-    return &self->streams[s_require_stream(self, stream)];
+    index = s_require_stream(self, stream); /* may move the rows */
+    return &self->streams[index];
 }
 
 static const s_stream_t *s_find_stream(const leader_t *self, stream_id_t stream)
