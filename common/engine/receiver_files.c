@@ -411,8 +411,9 @@ static void s_take_join(receiver_engine_t *self, receiver_replica_t *replica, no
     s_tell_flushed(self, replica, now);
 }
 
-/* Whether what a node could not read can be read by now: it was set aside for an earlier report, and
- * fetched again. From before that event on, for damage at the end of a segment is met behind it. */
+/* Whether what a node could not read can be read by now: it was set aside for an earlier report,
+ * and fetched again. From before that event on, for damage at the end of a segment is met behind
+ * it. */
 static bool s_is_mended(const receiver_engine_t *self,
                         const receiver_replica_t *replica,
                         uint64_t seq)
