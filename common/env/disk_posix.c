@@ -20,7 +20,6 @@ struct disk_file {
 struct disk_posix {
     disk_t disk;
     int root_fd;
-    int lock_fd; /* -1 none */
 };
 
 enum { FILE_MODE = 0644, FOLDER_MODE = 0755 };
@@ -397,7 +396,6 @@ err_t disk_posix_new(const char *root, disk_posix_t **ret_self, errbuf_t *errbuf
     disk_posix_t *self = calloc(1, sizeof(*self));
     CHECK(self != NULL);
     self->root_fd = fd;
-    self->lock_fd = -1;
     self->disk = (disk_t){
         .context = self,
         .open = s_open,
@@ -424,9 +422,6 @@ void disk_posix_destroy(disk_posix_t **self_p)
     if (self == NULL) {
         return;
     }
-    if (self->lock_fd >= 0) {
-        (void)close(self->lock_fd);
-    }
     (void)close(self->root_fd);
     free(self);
     *self_p = NULL;
@@ -435,29 +430,4 @@ void disk_posix_destroy(disk_posix_t **self_p)
 const disk_t *disk_posix_disk(const disk_posix_t *self)
 {
     return &self->disk;
-}
-
-err_t disk_posix_lock(disk_posix_t *self, const char *folder, errbuf_t *errbuf)
-{
-    char path[WAL_PATH_SIZE_MAX];
-    CHECK(self->lock_fd < 0);
-    err_t err = s_make_folders(self, folder, errbuf);
-    if (err != ERR_OK) {
-        return err;
-    }
-    const int length = snprintf(path, sizeof(path), "%s/lock", folder);
-    CHECK(length > 0 && (size_t)length < sizeof(path));
-    const int fd = s_open_fd(self->root_fd, path, O_RDWR | O_CREAT);
-    if (fd < 0) {
-        return s_fail("open", path, errbuf);
-    }
-    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-    if (fcntl(fd, F_SETLK, &lock) != 0) {
-        err = errno == EACCES || errno == EAGAIN ? ERR_LOCKED : ERR_IO;
-        (void)s_fail("lock", path, errbuf);
-        (void)close(fd);
-        return err;
-    }
-    self->lock_fd = fd;
-    return ERR_OK;
 }

@@ -17,9 +17,4 @@ void disk_posix_destroy(disk_posix_t **self_p);
 /* Borrowed; lives as long as self. */
 const disk_t *disk_posix_disk(const disk_posix_t *self);
 
-/* Takes the lock of a folder for this process until destroy: one process at a time owns it, and the
- * lock dies with its owner. The folder is created. in at most one lock per disk_posix_t
- * errs ERR_LOCKED another process has it · ERR_IO */
-err_t disk_posix_lock(disk_posix_t *self, const char *folder, errbuf_t *errbuf);
-
 #endif

@@ -19,14 +19,11 @@ struct env_source {
     void *socket; /* NULL: a plain descriptor */
     int fd;
     env_loop_take_fn take;
-    env_loop_writable_fn writable;
     env_loop_fd_fn readable;
     void *context;
-    bool is_ready; /* stands in `ready` or `next_ready` */
-    bool is_used;  /* stands in `used` */
-    bool is_empty; /* the last thing done was a receive that found nothing */
-    bool is_paused;
-    bool wants_write;
+    bool is_ready;   /* stands in `ready` or `next_ready` */
+    bool is_used;    /* stands in `used` */
+    bool is_empty;   /* the last thing done was a receive that found nothing */
     bool is_removed; /* stands in `removed`; freed at the end of the turn */
 };
 
@@ -191,7 +188,6 @@ static env_source_t *s_source_add(env_loop_t *self, const env_source_t *made)
 env_source_t *env_loop_add_socket(env_loop_t *self,
                                   void *zmq_socket,
                                   env_loop_take_fn take,
-                                  env_loop_writable_fn writable,
                                   void *context)
 {
     CHECK(zmq_socket != NULL);
@@ -199,11 +195,8 @@ env_source_t *env_loop_add_socket(env_loop_t *self,
     int fd = -1;
     size_t size = sizeof(fd);
     CHECK(zmq_getsockopt(zmq_socket, ZMQ_FD, &fd, &size) == 0);
-    env_source_t *source = s_source_add(self, &(env_source_t){.socket = zmq_socket,
-                                                              .fd = fd,
-                                                              .take = take,
-                                                              .writable = writable,
-                                                              .context = context});
+    env_source_t *source = s_source_add(
+        self, &(env_source_t){.socket = zmq_socket, .fd = fd, .take = take, .context = context});
     s_mark_used(source); /* it may have input from before */
     return source;
 }
@@ -294,30 +287,6 @@ int env_source_receive(env_source_t *self, zmq_msg_t *msg)
     } while (result < 0 && errno == EINTR);
     self->is_empty = result < 0 && errno == EAGAIN;
     return result < 0 ? -1 : 0;
-}
-
-void env_source_pause(env_source_t *self)
-{
-    self->is_paused = true;
-}
-
-void env_source_resume(env_source_t *self)
-{
-    self->is_paused = false;
-    s_mark_used(self);
-}
-
-void env_source_want_write(env_source_t *self)
-{
-    CHECK(self->writable != NULL);
-    self->wants_write = true;
-    s_mark_used(self);
-}
-
-bool env_source_is_writable(env_source_t *self)
-{
-    s_mark_used(self);
-    return (s_events(self) & ZMQ_POLLOUT) != 0;
 }
 
 /* -- signals ----------------------------------------------------------------------------------- */
@@ -412,13 +381,9 @@ static void s_sleep(env_loop_t *self, int wait_ms)
 /* Input of one socket, up to its share of the turn. */
 static void s_serve(env_loop_t *self, env_source_t *source)
 {
-    s_mark_used(source); /* a paused socket must have its mailbox emptied as well */
-    if (source->wants_write && (s_events(source) & ZMQ_POLLOUT) != 0) {
-        source->wants_write = false;
-        source->writable(source->context);
-    }
+    s_mark_used(source); /* one that takes nothing must have its mailbox emptied as well */
     for (uint32_t i = 0; i < self->options.batch_count_max; i++) {
-        if (source->is_removed || source->is_paused) {
+        if (source->is_removed) {
             return;
         }
         if (source->take(source->context) == ERR_AGAIN) {
@@ -455,13 +420,7 @@ static void s_look_again(env_loop_t *self)
             continue;
         }
         source->is_used = false;
-        if (source->is_empty && !source->wants_write) {
-            continue;
-        }
-        uint32_t events = s_events(source);
-        bool has_input = (events & ZMQ_POLLIN) != 0 && !source->is_paused;
-        bool has_room = (events & ZMQ_POLLOUT) != 0 && source->wants_write;
-        if (has_input || has_room) {
+        if (!source->is_empty && (s_events(source) & ZMQ_POLLIN) != 0) {
             s_mark_ready(source, &self->next_ready);
         }
     }

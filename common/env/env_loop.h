@@ -49,8 +49,6 @@ typedef struct {
 
 /* Takes one message. ERR_AGAIN: there was none; anything else: there may be another one. */
 typedef err_t (*env_loop_take_fn)(void *context);
-/* The socket takes messages again (asked for with env_source_want_write). */
-typedef void (*env_loop_writable_fn)(void *context);
 typedef void (*env_loop_fd_fn)(void *context);
 typedef void (*env_loop_signal_fn)(void *context, int signal_number);
 
@@ -59,18 +57,16 @@ env_loop_t *env_loop_new(const env_loop_options_t *options);
 /* All sources and timers must be gone. */
 void env_loop_destroy(env_loop_t **self_p);
 
-/* Replaces the callbacks; for owners that are made after the loop. */
+/* Replaces the callbacks; for owners that are made after the loop, which are for tests. */
 void env_loop_set_options(env_loop_t *self, const env_loop_options_t *options);
 
 /* -- sources ----------------------------------------------------------------------------------- */
 
 /* Borrows the socket until env_source_remove, which must come before the socket is closed.
- * in take      called while there may be input
- *    writable  may be NULL */
+ * in take  called while there may be input */
 env_source_t *env_loop_add_socket(env_loop_t *self,
                                   void *zmq_socket,
                                   env_loop_take_fn take,
-                                  env_loop_writable_fn writable,
                                   void *context);
 /* Called once per turn while the descriptor is readable. Borrows fd until env_source_remove. */
 env_source_t *env_loop_add_fd(env_loop_t *self, int fd, env_loop_fd_fn readable, void *context);
@@ -84,14 +80,6 @@ int env_source_send(env_source_t *self, zmq_msg_t *msg, int flags);
 int env_source_receive(env_source_t *self, zmq_msg_t *msg);
 /* env_source_send of a copy. */
 int env_source_send_bytes(env_source_t *self, const void *bytes, size_t size, int flags);
-
-/* Takes no input from this socket until resumed; what arrives waits in its queue up to RCVHWM. */
-void env_source_pause(env_source_t *self);
-void env_source_resume(env_source_t *self);
-/* One call of `writable` at the next turn in which the socket takes messages. */
-void env_source_want_write(env_source_t *self);
-/* Whether the socket takes at least one message now. */
-bool env_source_is_writable(env_source_t *self);
 
 /* -- signals ----------------------------------------------------------------------------------- */
 

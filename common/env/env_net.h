@@ -63,7 +63,7 @@ const net_t *env_net_seam(const env_net_t *self);
 /* Makes the connection before there is something to send.
  * errs ERR_NOT_FOUND no such process, or no link to it */
 err_t env_net_connect(env_net_t *self, process_address_t to);
-/* Whether messages to it are taken now; false also when nothing was sent to it yet. */
+/* Whether messages to it are taken now, for tests; false also when nothing was sent to it yet. */
 bool env_net_is_up(const env_net_t *self, process_address_t to);
 
 /* NULL for a tool. Borrowed. */

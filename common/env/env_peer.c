@@ -120,15 +120,6 @@ err_t env_peer_send(env_peer_t *self, env_target_t target, slice_t body)
     return self->state == PEER_NEW ? s_wait(self, target, body) : s_send(self, target, body, NULL);
 }
 
-err_t env_peer_send_buffer(env_peer_t *self, env_target_t target, buffer_t *body)
-{
-    s_invariant(self);
-    err_t err = self->state == PEER_NEW ? s_wait(self, target, buffer_slice(body))
-                                        : s_send(self, target, buffer_slice(body), body);
-    buffer_clear(body); /* taken, whatever happened */
-    return err;
-}
-
 /* -- connection -------------------------------------------------------------------------------- */
 
 static void s_on_connected(void *context, const char *endpoint)
@@ -202,7 +193,7 @@ static err_t s_connect(env_peer_t *self, errbuf_t *errbuf)
     }
     self->socket = socket;
     self->watch = watch;
-    self->source = env_loop_add_socket(self->loop, socket, s_take, NULL, self);
+    self->source = env_loop_add_socket(self->loop, socket, s_take, self);
     return ERR_OK;
 }
 

@@ -63,8 +63,6 @@ void env_peer_close(env_peer_t **self_p);
 
 /* copies body. errs ERR_FULL, ERR_UNREACHABLE */
 err_t env_peer_send(env_peer_t *self, env_target_t target, slice_t body);
-/* The same; takes the bytes of *body, also on error (env_message_send_buffer). */
-err_t env_peer_send_buffer(env_peer_t *self, env_target_t target, buffer_t *body);
 
 bool env_peer_is_up(const env_peer_t *self);
 const char *env_peer_endpoint(const env_peer_t *self);

@@ -270,7 +270,8 @@ void env_process_add_topic(env_process_t *self, const char *topic)
 
 /* -- the loop ---------------------------------------------------------------------------------- */
 
-void env_process_exit(env_process_t *self, int exit_status)
+/* Ends the process at the end of this turn; the first status counts. */
+static void s_exit(env_process_t *self, int exit_status)
 {
     if (!self->is_ending) {
         self->is_ending = true;
@@ -293,7 +294,7 @@ static void s_on_turn_end(void *context, now_t now)
                 ENV_LOG_ERROR, "durability_lost", env_log_err(err),
                 env_log_text("text", errbuf.text),
                 env_log_text("decision", "exit; nothing that was not durable was acknowledged"));
-            env_process_exit(self, ENV_EXIT_CONFIG);
+            s_exit(self, ENV_EXIT_CONFIG);
             return;
         }
     }
@@ -303,7 +304,7 @@ static void s_on_turn_end(void *context, now_t now)
     bool is_done = self->is_stopping &&
                    (self->service->on_stop == NULL || self->service->on_stop(self->context, now));
     if (is_done) {
-        env_process_exit(self, ENV_EXIT_OK);
+        s_exit(self, ENV_EXIT_OK);
     }
 }
 
@@ -328,7 +329,7 @@ static void s_on_stop_timer(void *context, now_t now)
     env_process_t *self = context;
     ENV_LOG(ENV_LOG_WARNING, "stop_incomplete",
             env_log_text("decision", "exit all the same; what was acknowledged is durable"));
-    env_process_exit(self, ENV_EXIT_OK);
+    s_exit(self, ENV_EXIT_OK);
 }
 
 static void s_on_signal(void *context, int signal_number)

@@ -118,7 +118,4 @@ void env_process_refuse(
 /* ping, health and metrics: answered, true. Any other op: false, nothing done. */
 bool env_process_answer(env_process_t *self, uint64_t reply_to, const client_request_t *request);
 
-/* Ends the process at the end of this turn, with this exit status; the first one counts. */
-void env_process_exit(env_process_t *self, int exit_status);
-
 #endif

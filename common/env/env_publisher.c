@@ -50,7 +50,7 @@ err_t env_publisher_open(env_loop_t *loop,
     CHECK(self != NULL);
     self->socket = socket;
     env_zmq_last_endpoint(socket, self->endpoint);
-    self->source = env_loop_add_socket(loop, socket, s_take, NULL, self);
+    self->source = env_loop_add_socket(loop, socket, s_take, self);
     *ret_publisher = self;
     return ERR_OK;
 }

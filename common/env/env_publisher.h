@@ -30,6 +30,7 @@ void env_publisher_publish(env_publisher_t *self, const char *topic, slice_t bod
 /* The same; takes the bytes of *body (env_message_send_buffer). */
 void env_publisher_publish_buffer(env_publisher_t *self, const char *topic, buffer_t *body);
 
+/* Where it is bound, for tests; lives as long as self. */
 const char *env_publisher_endpoint(const env_publisher_t *self);
 uint64_t env_publisher_published_count(const env_publisher_t *self);
 

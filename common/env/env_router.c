@@ -157,7 +157,7 @@ err_t env_router_open(env_loop_t *loop,
     self->refused = env_envelopes_new(1, expiry_ns);
     env_message_init(&self->message);
     env_zmq_last_endpoint(socket, self->endpoint);
-    self->source = env_loop_add_socket(loop, socket, s_take, NULL, self);
+    self->source = env_loop_add_socket(loop, socket, s_take, self);
     *ret_router = self;
     return ERR_OK;
 }
@@ -244,13 +244,6 @@ err_t env_router_answer(env_router_t *self, uint64_t handle, slice_t body)
     return s_answer(self, handle, body, NULL);
 }
 
-err_t env_router_reply(env_router_t *self, uint64_t handle, slice_t body)
-{
-    err_t err = s_answer(self, handle, body, NULL);
-    env_router_forget(self, handle);
-    return err;
-}
-
 err_t env_router_reply_buffer(env_router_t *self, uint64_t handle, buffer_t *body)
 {
     err_t err = s_answer(self, handle, slice_make(NULL, 0), body);
@@ -263,16 +256,6 @@ void env_router_forget(env_router_t *self, uint64_t handle)
 {
     env_envelopes_t *envelopes = s_table(self, &handle);
     (void)env_envelopes_close(envelopes, handle); /* false: it is gone already */
-}
-
-void env_router_pause(env_router_t *self)
-{
-    env_source_pause(self->source);
-}
-
-void env_router_resume(env_router_t *self)
-{
-    env_source_resume(self->source);
 }
 
 env_router_counts_t env_router_counts(const env_router_t *self)

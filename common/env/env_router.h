@@ -65,22 +65,17 @@ err_t env_router_open(env_loop_t *loop,
 /* Open requests are forgotten. */
 void env_router_close(env_router_t **self_p);
 
-/* Where it is bound. Lives as long as self. */
+/* Where it is bound, for tests; lives as long as self. */
 const char *env_router_endpoint(const env_router_t *self);
 
 /* One answer of several: the handle stays open until env_router_forget. copies body.
  * errs ERR_FULL, ERR_UNREACHABLE dropped · ERR_NOT_FOUND the handle is not open */
 err_t env_router_answer(env_router_t *self, uint64_t handle, slice_t body);
-/* The only or last answer: the handle is closed, also on error. errs as env_router_answer */
-err_t env_router_reply(env_router_t *self, uint64_t handle, slice_t body);
-/* The same; takes the bytes of *body (env_message_send_buffer). For large answers. */
+/* The only or last answer: the handle is closed, also on error. errs as env_router_answer
+ * takes the bytes of *body (env_message_send_buffer) */
 err_t env_router_reply_buffer(env_router_t *self, uint64_t handle, buffer_t *body);
 /* No more answers will come; an unknown handle is fine. */
 void env_router_forget(env_router_t *self, uint64_t handle);
-
-/* Takes no requests until resumed; askers wait in their queues. */
-void env_router_pause(env_router_t *self);
-void env_router_resume(env_router_t *self);
 
 env_router_counts_t env_router_counts(const env_router_t *self);
 

@@ -79,7 +79,7 @@ static void s_open_socket(env_subscriber_t *self)
                                                          .on_connected = s_on_connected,
                                                          .on_disconnected = s_on_disconnected,
                                                          .on_dead = s_on_dead});
-    self->source = env_loop_add_socket(self->loop, self->socket, s_take, NULL, self);
+    self->source = env_loop_add_socket(self->loop, self->socket, s_take, self);
 }
 
 static void s_close_socket(env_subscriber_t *self)

@@ -40,6 +40,7 @@ void env_subscriber_add_topic(env_subscriber_t *self, const char *topic);
  * ENDPOINT_COUNT_MAX. errs ERR_INVALID */
 err_t env_subscriber_connect(env_subscriber_t *self, const char *endpoint, errbuf_t *errbuf);
 
+/* For tests. */
 env_subscriber_counts_t env_subscriber_counts(const env_subscriber_t *self);
 
 #endif

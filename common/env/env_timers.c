@@ -145,11 +145,6 @@ void env_timer_clear(env_timer_t *self)
     self->index = INDEX_NONE;
 }
 
-bool env_timer_is_armed(const env_timer_t *self)
-{
-    return self->index != INDEX_NONE;
-}
-
 int64_t env_timers_next_ns(const env_timers_t *self)
 {
     return self->count > 0 ? self->heap[0]->at_ns : INT64_MAX;

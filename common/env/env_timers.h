@@ -28,7 +28,6 @@ void env_timer_destroy(env_timer_t **self_p);
 /* Fires at the first turn whose mono_ns is at least at_ns; replaces an earlier deadline. */
 void env_timer_arm(env_timer_t *self, int64_t at_ns);
 void env_timer_clear(env_timer_t *self);
-bool env_timer_is_armed(const env_timer_t *self);
 
 /* INT64_MAX when nothing is armed. */
 int64_t env_timers_next_ns(const env_timers_t *self);

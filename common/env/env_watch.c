@@ -160,7 +160,7 @@ env_watch_t *env_watch_start(env_loop_t *loop, void *socket, const env_watch_opt
     self->monitor = env_zmq_socket_new(&(env_zmq_options_t){
         .type = ZMQ_PAIR, .side = ENV_ZMQ_CONNECT, .queue_count = SOCKET_QUEUE_COUNT_MAX});
     CHECK(env_zmq_connect(self->monitor, endpoint, NULL) == ERR_OK);
-    self->source = env_loop_add_socket(loop, self->monitor, s_take, NULL, self);
+    self->source = env_loop_add_socket(loop, self->monitor, s_take, self);
     return self;
 }
 

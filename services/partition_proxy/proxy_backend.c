@@ -142,7 +142,7 @@ static void s_connect(proxy_backend_t *self)
                                                          .on_dead = s_on_dead});
     /* The endpoint comes from a topology that was checked. */
     CHECK(env_zmq_connect(self->socket, self->endpoint, NULL) == ERR_OK);
-    self->source = env_loop_add_socket(self->loop, self->socket, s_take, NULL, self);
+    self->source = env_loop_add_socket(self->loop, self->socket, s_take, self);
 }
 
 static void s_disconnect(proxy_backend_t *self)

@@ -149,7 +149,7 @@ err_t proxy_channel_open(proxy_channel_t *self, errbuf_t *errbuf)
         return err;
     }
     self->socket = socket;
-    self->source = env_loop_add_socket(self->loop, socket, s_take, NULL, self);
+    self->source = env_loop_add_socket(self->loop, socket, s_take, self);
     return ERR_OK;
 }
 

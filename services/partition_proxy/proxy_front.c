@@ -204,7 +204,7 @@ err_t proxy_front_open(proxy_front_t *self, errbuf_t *errbuf)
     }
     self->socket = socket;
     self->generation++;
-    self->source = env_loop_add_socket(self->options.loop, socket, s_take, NULL, self);
+    self->source = env_loop_add_socket(self->options.loop, socket, s_take, self);
     return ERR_OK;
 }
 

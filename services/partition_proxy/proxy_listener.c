@@ -69,7 +69,7 @@ static void s_open(proxy_listener_t *self)
         }
     }
     s_connect_all(self);
-    self->source = env_loop_add_socket(self->loop, self->socket, s_take, NULL, self);
+    self->source = env_loop_add_socket(self->loop, self->socket, s_take, self);
 }
 
 static void s_close(proxy_listener_t *self)

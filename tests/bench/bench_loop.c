@@ -30,7 +30,8 @@ static env_loop_t *s_loop;
 static void s_on_request(void *context, const env_request_t *request)
 {
     (void)context;
-    (void)env_router_reply(s_router, request->handle, request->body); /* lost when it is too slow */
+    (void)env_router_answer(s_router, request->handle, request->body); /* lost when too slow */
+    env_router_forget(s_router, request->handle);
 }
 
 static void s_on_signal(void *context, int signal_number)

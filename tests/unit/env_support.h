@@ -6,6 +6,7 @@
 #include "common/base/bytes.h"
 #include "common/env/env_loop.h"
 #include "common/env/env_message.h"
+#include "common/env/env_router.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -44,6 +45,14 @@ uint16_t env_test_free_ports(uint16_t count);
 static inline slice_t env_test_text(const char *text)
 {
     return slice_make(text, strlen(text));
+}
+
+/* Answers once: the handle is closed, also on error. */
+static inline err_t env_test_reply(env_router_t *router, uint64_t handle, slice_t body)
+{
+    err_t err = env_router_answer(router, handle, body);
+    env_router_forget(router, handle);
+    return err;
 }
 
 /* Whether a slice holds exactly this text. */

@@ -33,7 +33,7 @@ static void s_on_request(void *context, const env_request_t *request)
         memcpy(server->target, request->target.data, request->target.size);
     }
     if (!server->keeps) {
-        assert_int_equal(env_router_reply(server->router, request->handle, request->body), ERR_OK);
+        assert_int_equal(env_test_reply(server->router, request->handle, request->body), ERR_OK);
     }
 }
 
@@ -42,7 +42,7 @@ static void s_on_refused(void *context, uint64_t handle, err_t err)
     server_t *server = context;
     server->refused_count++;
     server->refused_err = err;
-    (void)env_router_reply(server->router, handle, env_test_text("refused"));
+    (void)env_test_reply(server->router, handle, env_test_text("refused"));
 }
 
 static server_t *s_open(const env_router_options_t *options)
@@ -233,12 +233,12 @@ static void test_env_router_handle_answers_once(void **state)
     env_test_send_text(client, "b");
     assert_true(env_test_await_count(server->loop, &server->request_count, 2));
     slice_t body = env_test_text("answer");
-    assert_int_equal(env_router_reply(server->router, server->handles[0], body), ERR_OK);
-    assert_int_equal(env_router_reply(server->router, server->handles[0], body), ERR_NOT_FOUND);
+    assert_int_equal(env_test_reply(server->router, server->handles[0], body), ERR_OK);
+    assert_int_equal(env_test_reply(server->router, server->handles[0], body), ERR_NOT_FOUND);
     env_router_forget(server->router, server->handles[1]);
     env_router_forget(server->router, server->handles[1]);
-    assert_int_equal(env_router_reply(server->router, server->handles[1], body), ERR_NOT_FOUND);
-    assert_int_equal(env_router_reply(server->router, 0, body), ERR_NOT_FOUND);
+    assert_int_equal(env_test_reply(server->router, server->handles[1], body), ERR_NOT_FOUND);
+    assert_int_equal(env_test_reply(server->router, 0, body), ERR_NOT_FOUND);
     assert_int_equal(env_router_counts(server->router).open, 0);
     assert_int_equal(env_router_counts(server->router).reply_unknown, 3);
     env_test_client_close(&client);
@@ -302,7 +302,7 @@ static void test_env_router_slow_asker_stops_nobody(void **state)
     for (unsigned i = 0; i < 3000 && err == ERR_OK; i++) {
         env_test_send_text(slow, "ask");
         assert_true(env_test_await_count(server->loop, &server->request_count, i + 1));
-        err = env_router_reply(server->router, server->handles[i], answer);
+        err = env_test_reply(server->router, server->handles[i], answer);
     }
     assert_int_equal(err, ERR_FULL);
     assert_int_equal(env_router_counts(server->router).reply_full, 1);
@@ -322,11 +322,11 @@ static bool s_is_gone(void *context)
     server_t *server = context;
     env_test_turn_for(server->loop, 1);
     uint64_t handle = server->handles[--server->request_count];
-    return env_router_reply(server->router, handle, env_test_text("x")) == ERR_UNREACHABLE;
+    return env_test_reply(server->router, handle, env_test_text("x")) == ERR_UNREACHABLE;
 }
 
 /* Goal: an answer to someone who left is an error that is counted, not silence. */
-static void test_env_router_reply_to_nobody_is_unreachable(void **state)
+static void test_env_router_answer_to_nobody_is_unreachable(void **state)
 {
     server_t *server = *state;
     server->keeps = true;
@@ -380,7 +380,7 @@ int main(void)
         ROUTER_TEST(test_env_router_answers_until_forgotten),
         cmocka_unit_test(test_env_router_full_table_refuses),
         cmocka_unit_test(test_env_router_slow_asker_stops_nobody),
-        ROUTER_TEST(test_env_router_reply_to_nobody_is_unreachable),
+        ROUTER_TEST(test_env_router_answer_to_nobody_is_unreachable),
         ROUTER_TEST(test_env_router_reply_buffer_takes_large_bodies),
     };
     return cmocka_run_group_tests(tests, env_test_start, env_test_stop);

@@ -29,7 +29,7 @@ static void s_on_request(void *context, const env_request_t *request)
 {
     (void)context;
     if (s_server.request_count++ % 2 == 0 || s_server.later_count == LATER_COUNT_MAX) {
-        (void)env_router_reply(s_server.router, request->handle, request->body);
+        (void)env_test_reply(s_server.router, request->handle, request->body);
     } else {
         s_server.later[s_server.later_count++] = request->handle;
     }
@@ -40,7 +40,7 @@ static void s_on_server_turn_end(void *context, now_t now)
     (void)context;
     (void)now;
     for (uint32_t i = 0; i < s_server.later_count; i++) {
-        (void)env_router_reply(s_server.router, s_server.later[i], env_test_text("later"));
+        (void)env_test_reply(s_server.router, s_server.later[i], env_test_text("later"));
     }
     s_server.later_count = 0;
 }

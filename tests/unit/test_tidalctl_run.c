@@ -54,11 +54,10 @@ static void s_on_request(void *context, const env_request_t *request)
                            answer == ANSWER_AGAIN ? CODE_UNAVAILABLE : CODE_BAD_REQUEST,
                            "as the test says");
     }
-    if (answer == ANSWER_NOT) {
-        env_router_forget(self->router, request->handle);
-    } else {
-        (void)env_router_reply(self->router, request->handle, buffer_slice(&reply));
+    if (answer != ANSWER_NOT) {
+        (void)env_router_answer(self->router, request->handle, buffer_slice(&reply));
     }
+    env_router_forget(self->router, request->handle);
     buffer_done(&pack_id);
     buffer_done(&reply);
 }

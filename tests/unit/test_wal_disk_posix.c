@@ -8,7 +8,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -200,38 +199,6 @@ static void test_disk_posix_free_bytes_of_missing_folder_asks_above(void **state
                      ERR_OK);
 }
 
-/* Exit status of a child that tries to take the lock: 0 got it, 1 locked, 2 another error. */
-static int s_lock_in_child(const fixture_t *f)
-{
-    const pid_t pid = fork();
-    assert_true(pid >= 0);
-    if (pid == 0) {
-        disk_posix_t *posix = NULL;
-        int status = 2;
-        if (disk_posix_new(f->root, &posix, NULL) == ERR_OK) {
-            const err_t err = disk_posix_lock(posix, "node", NULL);
-            status = err == ERR_OK ? 0 : (err == ERR_LOCKED ? 1 : 2);
-        }
-        _exit(status);
-    }
-    int status = 0;
-    assert_true(waitpid(pid, &status, 0) == pid);
-    assert_true(WIFEXITED(status));
-    return WEXITSTATUS(status);
-}
-
-/* Goal: one process at a time owns a folder; the lock goes with its owner. */
-static void test_disk_posix_lock_excludes_other_processes(void **state)
-{
-    fixture_t *f = *state;
-    assert_int_equal(s_lock_in_child(f), 0);
-    assert_int_equal(disk_posix_lock(f->posix, "node", &f->errbuf), ERR_OK);
-    assert_int_equal(s_lock_in_child(f), 1);
-    disk_posix_destroy(&f->posix);
-    assert_int_equal(s_lock_in_child(f), 0);
-    assert_int_equal(disk_posix_new(f->root, &f->posix, &f->errbuf), ERR_OK);
-}
-
 /* Goal: a log lives on real files: written, closed, opened, read, copied to a replica. */
 static void test_disk_posix_carries_a_log_and_its_replica(void **state)
 {
@@ -279,7 +246,6 @@ int main(void)
         DISK_TEST(test_disk_posix_list_gives_names_in_order),
         DISK_TEST(test_disk_posix_make_folders_takes_absolute_paths),
         DISK_TEST(test_disk_posix_free_bytes_of_missing_folder_asks_above),
-        DISK_TEST(test_disk_posix_lock_excludes_other_processes),
         DISK_TEST(test_disk_posix_carries_a_log_and_its_replica),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
