@@ -19,7 +19,7 @@ static void s_begin(replica_t *self, const msg_read_t *read, msg_t *ret_msg)
     ret_msg->as.read_reply.applied = self->applied.entries;
 }
 
-void replica_refuse_read(
+static void s_refuse(
     replica_t *self, uint64_t reply_to, const msg_read_t *read, code_t code, const char *message)
 {
     msg_t msg;
@@ -246,18 +246,18 @@ static bool s_has_reached(
         return true;
     }
     if (bad_token) {
-        replica_refuse_read(self, reply_to, read, CODE_BAD_REQUEST,
-                            "token: expected the token of an earlier reply, found other bytes");
+        s_refuse(self, reply_to, read, CODE_BAD_REQUEST,
+                 "token: expected the token of an earlier reply, found other bytes");
         return false;
     }
     int64_t deadline_ns = now.mono_ns + (int64_t)read->wait_ms * ENGINE_NS_PER_MS;
     if (read->wait_ms == 0) {
-        replica_refuse_read(self, reply_to, read, CODE_STALE,
-                            "this replica has not reached the request's token within wait_ms; "
-                            "retry, wait longer, or read from another region");
+        s_refuse(self, reply_to, read, CODE_STALE,
+                 "this replica has not reached the request's token within wait_ms; "
+                 "retry, wait longer, or read from another region");
     } else if (!replica_park(self, reply_to, bytes, deadline_ns)) {
-        replica_refuse_read(self, reply_to, read, CODE_OVERLOADED,
-                            "too many requests wait for their token; retry later");
+        s_refuse(self, reply_to, read, CODE_OVERLOADED,
+                 "too many requests wait for their token; retry later");
     }
     return false;
 }
@@ -267,12 +267,11 @@ void replica_read(
 {
     const char *reason = "";
     if (read->kind != READ_LAG && !replica_is_ready(self, &reason)) {
-        replica_refuse_read(self, reply_to, read, CODE_UNAVAILABLE, reason);
+        s_refuse(self, reply_to, read, CODE_UNAVAILABLE, reason);
         return;
     }
     if (read->from_leader && leader_role(self->leader) != LEADER_LEADER) {
-        replica_refuse_read(self, reply_to, read, CODE_READ_ONLY,
-                            "this node follows; read from the leader");
+        s_refuse(self, reply_to, read, CODE_READ_ONLY, "this node follows; read from the leader");
         return;
     }
     if (!s_has_reached(self, reply_to, read, bytes, now)) {
@@ -289,15 +288,15 @@ void replica_read(
     msg.as.read_reply.staleness = staleness;
     if (read->max_staleness_ms != UINT32_MAX &&
         s_is_too_old(staleness, msg.as.read_reply.staleness_count, read->max_staleness_ms)) {
-        replica_refuse_read(self, reply_to, read, CODE_STALE,
-                            "what this replica has is older than max_staleness_ms; retry, allow "
-                            "more, or read from another region");
+        s_refuse(self, reply_to, read, CODE_STALE,
+                 "what this replica has is older than max_staleness_ms; retry, allow "
+                 "more, or read from another region");
         return;
     }
     errbuf_t errbuf = {{0}};
     code_t code = s_fill(self, read, now, &msg, &errbuf);
     if (code != CODE_OK) {
-        replica_refuse_read(self, reply_to, read, code, errbuf.text);
+        s_refuse(self, reply_to, read, code, errbuf.text);
         return;
     }
     replica_send_reply(self, reply_to, &msg);

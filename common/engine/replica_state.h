@@ -418,7 +418,5 @@ void replica_complete_tick(replica_t *self, now_t now);
 void replica_send_reply(replica_t *self, uint64_t reply_to, const msg_t *msg);
 void replica_refuse_write(
     replica_t *self, uint64_t reply_to, uint64_t request_id, code_t code, const char *message);
-void replica_refuse_read(
-    replica_t *self, uint64_t reply_to, const msg_read_t *read, code_t code, const char *message);
 
 #endif

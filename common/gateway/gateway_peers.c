@@ -49,7 +49,7 @@ void gateway_peers_suspect(gateway_peers_t *self, node_id_t node, int64_t mono_n
     self->suspect_until_ns[node.region.value][node.shard.value] = mono_ns + self->silent_ns;
 }
 
-bool gateway_peers_is_suspect(const gateway_peers_t *self, node_id_t node, int64_t mono_ns)
+static bool s_is_suspect(const gateway_peers_t *self, node_id_t node, int64_t mono_ns)
 {
     return self->suspect_until_ns[node.region.value][node.shard.value] > mono_ns;
 }
@@ -132,7 +132,7 @@ bool gateway_peers_nearest(const gateway_peers_t *self,
             continue;
         }
         int64_t away_ns = number == self->self.value ? -1 : self->regions[number].round_trip_ns;
-        if (gateway_peers_is_suspect(self, (node_id_t){region, shard}, mono_ns)) {
+        if (s_is_suspect(self, (node_id_t){region, shard}, mono_ns)) {
             away_ns += INT64_C(1000) * S_SUSPECT_NS;
         }
         if (!found || away_ns < nearest_ns) {

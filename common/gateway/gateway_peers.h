@@ -36,7 +36,6 @@ void gateway_peers_init(gateway_peers_t *self,
 void gateway_peers_heard(gateway_peers_t *self, process_address_t from, int64_t mono_ns);
 /* A node did not answer in time. */
 void gateway_peers_suspect(gateway_peers_t *self, node_id_t node, int64_t mono_ns);
-bool gateway_peers_is_suspect(const gateway_peers_t *self, node_id_t node, int64_t mono_ns);
 /* The own region always is. */
 bool gateway_peers_is_reachable(const gateway_peers_t *self, region_id_t region, int64_t mono_ns);
 

@@ -261,7 +261,8 @@ slice_t gateway_request_text(const gateway_request_t *request, gateway_span_t sp
                           : slice_make(request->text.data + span.offset, span.size);
 }
 
-int64_t gateway_request_due_ns(const gateway_request_t *request)
+/* The next part of the request that something is due for; the deadline of all counts for each. */
+static int64_t s_due_ns(const gateway_request_t *request)
 {
     int64_t due_ns = request->deadline_ns;
     if (request->write.pair.is_open && request->write.pair.due_ns < due_ns) {
@@ -284,5 +285,5 @@ void gateway_requests_settle(gateway_requests_t *self, gateway_request_t *reques
     self->held_bytes += bytes;
     self->held_bytes -= request->counted_bytes;
     request->counted_bytes = bytes;
-    due_heap_set(&self->due, request->slot, gateway_request_due_ns(request), request->order);
+    due_heap_set(&self->due, request->slot, s_due_ns(request), request->order);
 }

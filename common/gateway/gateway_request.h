@@ -226,7 +226,4 @@ slice_t gateway_request_text(const gateway_request_t *request, gateway_span_t sp
 /* Counts anew what the request holds, and sets its timer. */
 void gateway_requests_settle(gateway_requests_t *self, gateway_request_t *request);
 
-/* The next part of the request that something is due for; the deadline of all counts for each. */
-int64_t gateway_request_due_ns(const gateway_request_t *request);
-
 #endif

@@ -112,7 +112,7 @@ void dedup_digest_add(dedup_sum_t *sum, slice_t name, seq_interval_t interval)
     sum->high += hash.high + (sum->low < hash.low);
 }
 
-void dedup_digest_remove(dedup_sum_t *sum, slice_t name, seq_interval_t interval)
+static void s_digest_remove(dedup_sum_t *sum, slice_t name, seq_interval_t interval)
 {
     dedup_sum_t hash = s_hash_interval(name, interval);
     sum->high -= hash.high + (sum->low < hash.low);
@@ -185,11 +185,11 @@ static void s_note_change(dedup_t *self, uint32_t producer_row, const seq_change
     dedup_digest_add(&self->digest, name, change->now);
     if (change->has_below) {
         self->interval_count--;
-        dedup_digest_remove(&self->digest, name, change->below);
+        s_digest_remove(&self->digest, name, change->below);
     }
     if (change->has_above) {
         self->interval_count--;
-        dedup_digest_remove(&self->digest, name, change->above);
+        s_digest_remove(&self->digest, name, change->above);
     }
     if (change->is_block_dropped) {
         dropped_block_t dropped = {producer_row, change->dropped_block_id};

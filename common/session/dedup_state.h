@@ -139,8 +139,7 @@ dedup_position_t dedup_render_position(const dedup_t *self, const position_row_t
 
 /* -- dedup.c ----------------------------------------------------------------------------------- */
 
-/* The interval's part of the digest comes or goes. */
+/* The interval's part of the digest comes. */
 void dedup_digest_add(dedup_sum_t *sum, slice_t name, seq_interval_t interval);
-void dedup_digest_remove(dedup_sum_t *sum, slice_t name, seq_interval_t interval);
 
 #endif

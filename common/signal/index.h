@@ -35,9 +35,6 @@ static inline uint64_t index_hash(uint64_t key)
 void index_init(index_t *self);
 /* Frees; may be called twice. */
 void index_done(index_t *self);
-/* Doubles now what an insert would otherwise double later, so that `count` more rows fit.
- * cost one pass over the table, 2..3 ns per slot */
-void index_reserve(index_t *self, uint32_t count);
 /* The caller has looked and found that the key has no row. row 1.. */
 void index_insert(index_t *self, uint64_t hash, uint32_t row);
 size_t index_size_bytes(const index_t *self);

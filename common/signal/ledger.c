@@ -177,7 +177,7 @@ uint32_t ledger_require_user(ledger_t *self, uint64_t user, uint64_t hash)
     return row;
 }
 
-uint64_t ledger_relation_hash(uint64_t user, relation_action_t action, uint64_t target)
+static uint64_t s_relation_hash(uint64_t user, relation_action_t action, uint64_t target)
 {
     return index_hash(index_hash(user) + target * 4 + (uint64_t)action);
 }
@@ -187,7 +187,7 @@ uint32_t ledger_find_relation(const ledger_t *self,
                               relation_action_t action,
                               uint64_t target)
 {
-    uint64_t hash = ledger_relation_hash(user, action, target);
+    uint64_t hash = s_relation_hash(user, action, target);
     index_cursor_t cursor = index_find(&self->relation_index, hash);
     for (;;) {
         uint32_t row = index_next(&self->relation_index, &cursor);
@@ -209,7 +209,7 @@ uint32_t ledger_require_relation(ledger_t *self,
     uint32_t row = ledger_find_relation(self, user, action, target);
     if (row == 0) {
         row = rows_append(&self->relations);
-        index_insert(&self->relation_index, ledger_relation_hash(user, action, target), row);
+        index_insert(&self->relation_index, s_relation_hash(user, action, target), row);
         uint32_t user_row = ledger_require_user(self, user, index_hash(user));
         user_row_t *owner = ledger_user_row(self, user_row);
         relation_row_t *relation = ledger_relation_row(self, row);

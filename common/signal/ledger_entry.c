@@ -110,7 +110,8 @@ bool ledger_encode_entry(
     return false;
 }
 
-void ledger_encode_seen(
+/* The entry of a seen pair. */
+static void s_encode_seen(
     const ledger_t *self, seen_pair_t pair, uint64_t count, buffer_t *buffer, entry_t *ret_entry)
 {
     uint8_t *at = s_begin(buffer, CHECKPOINT_SEEN_KEY_SIZE, SEEN_VALUE_SIZE_MAX);
@@ -269,7 +270,7 @@ static bool s_get_seen(const ledger_t *self,
         count = seen_count(&self->seen, ledger_seen_key(self, pair));
     }
     if (count > 0) {
-        ledger_encode_seen(self, pair, count, buffer, ret_entry);
+        s_encode_seen(self, pair, count, buffer, ret_entry);
     }
     return count > 0;
 }
@@ -312,7 +313,7 @@ static void s_walk_pair(void *context, seen_pair_t pair, uint64_t count)
     walk_t *walk = context;
     if (walk->err == ERR_OK) {
         entry_t entry;
-        ledger_encode_seen(walk->ledger, pair, count, &walk->buffer, &entry);
+        s_encode_seen(walk->ledger, pair, count, &walk->buffer, &entry);
         walk->err = walk->callback(walk->context, entry.key, entry.value);
     }
 }

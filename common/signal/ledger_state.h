@@ -129,7 +129,6 @@ user_row_t *ledger_user_row(const ledger_t *self, uint32_t row);
 relation_row_t *ledger_relation_row(const ledger_t *self, uint32_t row);
 
 /* Row numbers by key; 0 when there is none. The hashes are those of the keys. */
-uint64_t ledger_relation_hash(uint64_t user, relation_action_t action, uint64_t target);
 uint32_t ledger_find_item_hashed(const ledger_t *self, uint64_t item, uint64_t hash);
 uint32_t ledger_find_user_hashed(const ledger_t *self, uint64_t user, uint64_t hash);
 uint32_t ledger_find_relation(const ledger_t *self,
@@ -210,9 +209,6 @@ bool ledger_parse_key(slice_t key, entry_key_t *ret_key);
  * whose content is replaced. */
 bool ledger_encode_entry(
     const ledger_t *self, kind_t kind, uint32_t row, buffer_t *buffer, entry_t *ret_entry);
-/* The entry of a seen pair. */
-void ledger_encode_seen(
-    const ledger_t *self, seen_pair_t pair, uint64_t count, buffer_t *buffer, entry_t *ret_entry);
 /* What one signal of a pair adds to the digest. */
 uint128_t ledger_seen_hash(uint64_t user, uint64_t item);
 seen_key_t ledger_seen_key(const ledger_t *self, seen_pair_t pair);

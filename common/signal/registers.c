@@ -60,7 +60,8 @@ void registers_done(registers_t *self)
     registers_init(self);
 }
 
-hlc_stamp_t registers_cleared(const registers_t *self)
+/* Stamp of the latest delete; the zero stamp when there is none. */
+static hlc_stamp_t s_cleared(const registers_t *self)
 {
     return self->size == 0 ? s_stamp_zero : s_get_stamp(self->bytes + CLEARED_OFFSET);
 }
@@ -148,8 +149,7 @@ static void s_require_head(registers_t *self)
 
 bool registers_touch(registers_t *self, hlc_stamp_t hlc)
 {
-    if (hlc_compare(hlc, registers_cleared(self)) <= 0 ||
-        hlc_compare(hlc, registers_written(self)) <= 0) {
+    if (hlc_compare(hlc, s_cleared(self)) <= 0 || hlc_compare(hlc, registers_written(self)) <= 0) {
         return false;
     }
     s_require_head(self);
@@ -233,7 +233,7 @@ bool registers_write(registers_t *self, slice_t name, hlc_stamp_t hlc, slice_t v
     CHECK(name.size >= 1);
     CHECK(name.size <= REGISTER_NAME_SIZE_MAX);
     CHECK(value.size <= REGISTER_VALUE_SIZE_MAX);
-    if (hlc_compare(hlc, registers_cleared(self)) <= 0) {
+    if (hlc_compare(hlc, s_cleared(self)) <= 0) {
         return false;
     }
     bool touched = registers_touch(self, hlc);
@@ -252,7 +252,7 @@ bool registers_write(registers_t *self, slice_t name, hlc_stamp_t hlc, slice_t v
 
 bool registers_clear(registers_t *self, hlc_stamp_t hlc)
 {
-    if (hlc_compare(hlc, registers_cleared(self)) <= 0) {
+    if (hlc_compare(hlc, s_cleared(self)) <= 0) {
         return false;
     }
     s_require_head(self);

@@ -52,9 +52,7 @@ bool registers_write(registers_t *self, slice_t name, hlc_stamp_t hlc, slice_t v
 /* The delete. out whether anything changed */
 bool registers_clear(registers_t *self, hlc_stamp_t hlc);
 
-/* Stamp of the latest delete, and of the latest write above it; the zero stamp when there is none.
- */
-hlc_stamp_t registers_cleared(const registers_t *self);
+/* Stamp of the latest write above the latest delete; the zero stamp when there is none. */
 hlc_stamp_t registers_written(const registers_t *self);
 /* Whether the thing exists: was written after its last delete. */
 bool registers_exist(const registers_t *self);

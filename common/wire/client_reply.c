@@ -183,7 +183,7 @@ static void s_put_shard(pack_writer_t *writer, const client_shard_write_t *shard
     pack_close(writer);
 }
 
-void client_put_shards(pack_writer_t *writer, const client_shards_reply_t *reply)
+static void s_put_shards(pack_writer_t *writer, const client_shards_reply_t *reply)
 {
     client_put_write(writer, &reply->write);
     if (reply->has_accepted) {
@@ -204,7 +204,7 @@ void client_reply_shards(buffer_t *out,
 {
     pack_writer_t writer;
     client_reply_begin(&writer, out, id, failure);
-    client_put_shards(&writer, reply);
+    s_put_shards(&writer, reply);
     client_reply_end(&writer);
 }
 

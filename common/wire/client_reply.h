@@ -106,7 +106,6 @@ void client_reply_shards(buffer_t *out,
                          slice_t id,
                          const client_failure_t *failure,
                          const client_shards_reply_t *reply);
-void client_put_shards(pack_writer_t *writer, const client_shards_reply_t *reply);
 
 /* session_start, session_signal, session_close: what of these is set, beside the write. */
 typedef struct {
@@ -269,7 +268,6 @@ void client_reply_retrieve(buffer_t *out,
                            slice_t id,
                            const client_read_reply_t *read,
                            const client_retrieve_reply_t *retrieve);
-void client_put_stats(pack_writer_t *writer, const client_stats_t *stats);
 
 /* -- mesh -------------------------------------------------------------------------------------- */
 
@@ -318,7 +316,6 @@ typedef struct {
     const slice_t *tenants; /* names */
 } client_topology_t;
 void client_reply_topology(buffer_t *out, slice_t id, const client_topology_t *topology);
-void client_put_topology(pack_writer_t *writer, const client_topology_t *topology);
 
 /* create_tenant: the tenant as it is now. */
 typedef struct {
@@ -388,10 +385,6 @@ typedef struct {
 } client_link_t;
 /* link, links and heal: `links`, array of maps of from, to, the rule's fields and `counters`. */
 void client_reply_links(buffer_t *out, slice_t id, uint32_t count, const client_link_t *links);
-void client_put_links(pack_writer_t *writer,
-                      const char *key,
-                      uint32_t count,
-                      const client_link_t *links);
 
 /* `live` is true by answering. in reasons  why not ready */
 void client_reply_health(

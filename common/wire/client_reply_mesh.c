@@ -82,7 +82,7 @@ static void s_put_topology_shard(pack_writer_t *writer, const client_topology_sh
     pack_close(writer);
 }
 
-void client_put_topology(pack_writer_t *writer, const client_topology_t *topology)
+static void s_put_topology(pack_writer_t *writer, const client_topology_t *topology)
 {
     pack_put_u64(writer, "version", topology->version);
     client_put_names(writer, "regions", topology->region_count, topology->regions);
@@ -99,7 +99,7 @@ void client_reply_topology(buffer_t *out, slice_t id, const client_topology_t *t
 {
     pack_writer_t writer;
     client_reply_begin(&writer, out, id, NULL);
-    client_put_topology(&writer, topology);
+    s_put_topology(&writer, topology);
     client_reply_end(&writer);
 }
 
@@ -223,10 +223,10 @@ static void s_put_link(pack_writer_t *writer, const client_link_t *link)
     pack_close(writer);
 }
 
-void client_put_links(pack_writer_t *writer,
-                      const char *key,
-                      uint32_t count,
-                      const client_link_t *links)
+static void s_put_links(pack_writer_t *writer,
+                        const char *key,
+                        uint32_t count,
+                        const client_link_t *links)
 {
     pack_put_array(writer, key);
     for (uint32_t i = 0; i < count; i++) {
@@ -240,7 +240,7 @@ void client_reply_links(buffer_t *out, slice_t id, uint32_t count, const client_
 {
     pack_writer_t writer;
     client_reply_begin(&writer, out, id, NULL);
-    client_put_links(&writer, "links", count, links);
+    s_put_links(&writer, "links", count, links);
     client_reply_end(&writer);
 }
 
@@ -313,7 +313,7 @@ void client_reply_status(buffer_t *out, slice_t id, const client_status_t *statu
     client_reply_begin(&writer, out, id, NULL);
     pack_put_bool(&writer, "converged", status->converged);
     client_put_people_text(&writer, "summary", status->summary);
-    client_put_topology(&writer, &status->topology);
+    s_put_topology(&writer, &status->topology);
     pack_put_array(&writer, "processes");
     for (uint32_t i = 0; i < status->process_count; i++) {
         pack_item(&writer);
@@ -321,7 +321,7 @@ void client_reply_status(buffer_t *out, slice_t id, const client_status_t *statu
     }
     pack_close(&writer);
     client_put_lag(&writer, "lag", status->lag_count, status->lag);
-    client_put_links(&writer, "links", status->link_count, status->links);
+    s_put_links(&writer, "links", status->link_count, status->links);
     pack_put_array(&writer, "usage");
     for (uint32_t i = 0; i < status->usage_count; i++) {
         pack_item(&writer);

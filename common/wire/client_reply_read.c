@@ -136,7 +136,7 @@ void client_reply_relation(buffer_t *out,
 
 /* -- retrieve ---------------------------------------------------------------------------------- */
 
-void client_put_stats(pack_writer_t *writer, const client_stats_t *stats)
+static void s_put_stats(pack_writer_t *writer, const client_stats_t *stats)
 {
     pack_put_map(writer, "stats");
     pack_put_bool(writer, "degraded", stats->reason_count > 0);
@@ -216,6 +216,6 @@ void client_reply_retrieve(buffer_t *out,
     } else {
         pack_put_nil(&writer, "cursor");
     }
-    client_put_stats(&writer, &retrieve->stats);
+    s_put_stats(&writer, &retrieve->stats);
     client_reply_end(&writer);
 }

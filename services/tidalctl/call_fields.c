@@ -4,7 +4,9 @@
 
 #include <stdio.h>
 
-err_t call_fields_value(const char *text, buffer_t *out, errbuf_t *errbuf)
+/* One value: JSON if it is JSON, bytes behind hex:, else a text. errs ERR_INVALID not UTF-8, or bad
+ * hex digits */
+static err_t s_value(const char *text, buffer_t *out, errbuf_t *errbuf)
 {
     errbuf_t ignored;
     if (json_parse(slice_text(text), out, &ignored) == ERR_OK) {
@@ -48,7 +50,7 @@ static err_t s_parse_pair(pack_writer_t *writer, const char *word, errbuf_t *err
     key[size] = '\0';
     buffer_t value;
     buffer_init(&value);
-    err_t err = call_fields_value(equals + 1, &value, errbuf);
+    err_t err = s_value(equals + 1, &value, errbuf);
     if (err == ERR_OK) {
         pack_key(writer, key);
         pack_write_encoded(writer, buffer_slice(&value));

@@ -14,8 +14,4 @@ err_t call_fields_parse(
 /* Writes every field but `op` and `id` into the request that is open. */
 void call_fields_put(pack_writer_t *writer, slice_t fields);
 
-/* One value: JSON if it is JSON, bytes behind hex:, else a text. errs ERR_INVALID not UTF-8, or bad
- * hex digits */
-err_t call_fields_value(const char *text, buffer_t *out, errbuf_t *errbuf);
-
 #endif
