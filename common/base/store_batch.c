@@ -58,14 +58,6 @@ void store_batch_destroy(store_batch_t **self_p)
     *self_p = NULL;
 }
 
-void store_batch_clear(store_batch_t *self)
-{
-    buffer_clear(&self->arena);
-    self->count = 0;
-    self->is_sorted = false;
-    s_invariant(self);
-}
-
 /* Appends header and key and leaves room for the value, which is returned. */
 static uint8_t *s_append(store_batch_t *self,
                          store_operation_kind_t kind,
@@ -107,11 +99,6 @@ void store_batch_delete(store_batch_t *self, slice_t key)
 size_t store_batch_count(const store_batch_t *self)
 {
     return self->count;
-}
-
-size_t store_batch_size_bytes(const store_batch_t *self)
-{
-    return self->arena.size;
 }
 
 /* The operation at `at`; returns where the next one begins. */

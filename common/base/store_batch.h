@@ -27,8 +27,6 @@ typedef struct {
 store_batch_t *store_batch_new(void);
 /* Nulls; NULL is allowed. */
 void store_batch_destroy(store_batch_t **self_p);
-/* Empties it and keeps the memory. */
-void store_batch_clear(store_batch_t *self);
 
 /* copies key and value.
  * in key 1..STORE_KEY_SIZE_MAX bytes, value 0..STORE_VALUE_SIZE_MAX bytes; more is a CHECK */
@@ -41,8 +39,6 @@ void store_batch_delete(store_batch_t *self, slice_t key);
 
 /* Operations in it, each one counted that was asked for. */
 size_t store_batch_count(const store_batch_t *self);
-/* Bytes it holds: keys, values and 12 bytes per operation. */
-size_t store_batch_size_bytes(const store_batch_t *self);
 
 /* From here on, until the next put or delete, a walk sees the operations in key order (bytes
  * compared as unsigned, a prefix first) and of each key only the last one.

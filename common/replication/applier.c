@@ -42,7 +42,6 @@ struct applier {
     int64_t earliest_retry_ns; /* INT64_MAX when nothing waits */
     bool has_mark;
     uint32_t behind_mark_count; /* streams with applied < mark */
-    applier_counters_t counters;
 };
 
 static void s_invariant(const applier_t *self)
@@ -87,15 +86,6 @@ void applier_destroy(applier_t **self_p)
     }
 }
 
-const char *applier_alert_name(applier_alert_t alert)
-{
-    static const char *const s_names[APPLIER_ALERT_COUNT] = {
-        "none", "gap", "overlap", "not_announced", "lost", "read_failed", "full"};
-    CHECK((int)alert >= 0);
-    CHECK((int)alert < APPLIER_ALERT_COUNT);
-    return s_names[alert];
-}
-
 /* NULL when there is no room for one more stream. */
 static s_row_t *s_require(applier_t *self, stream_id_t stream)
 {
@@ -123,11 +113,10 @@ static void s_push(applier_effects_t *effects, applier_effect_t effect)
     effects->list[effects->count++] = effect;
 }
 
-static void s_alert(applier_t *self, applier_effects_t *effects, applier_effect_t effect)
+static void s_alert(applier_effects_t *effects, applier_effect_t effect)
 {
     CHECK(effect.alert != APPLIER_ALERT_NONE);
     effect.kind = APPLIER_EFFECT_ALERT;
-    self->counters.alert_count[effect.alert]++;
     s_push(effects, effect);
 }
 
@@ -173,7 +162,6 @@ static void s_start_reads(applier_t *self, applier_effects_t *effects)
         row->state = STATE_READING;
         row->through_seq = row->applied_seq + count;
         self->reading_count++;
-        self->counters.read_count++;
         s_push(effects, (applier_effect_t){.kind = APPLIER_EFFECT_READ,
                                            .stream = row->stream,
                                            .first_seq = row->applied_seq + 1,
@@ -261,11 +249,10 @@ static void s_on_boot(applier_t *self,
     row->has_boot = true;
     row->boot = event->as.available.boot;
     if (seq < row->applied_seq) {
-        s_alert(self, effects,
-                (applier_effect_t){.alert = APPLIER_ALERT_LOST,
-                                   .stream = row->stream,
-                                   .first_seq = seq + 1,
-                                   .last_seq = row->applied_seq});
+        s_alert(effects, (applier_effect_t){.alert = APPLIER_ALERT_LOST,
+                                            .stream = row->stream,
+                                            .first_seq = seq + 1,
+                                            .last_seq = row->applied_seq});
     }
     row->available_seq = seq < row->applied_seq ? row->applied_seq : seq;
     row->retry_ms = 0;
@@ -318,7 +305,7 @@ static void s_on_batch(applier_t *self,
     applier_effect_t effect = {.stream = row->stream, .first_seq = first_seq, .last_seq = last_seq};
     effect.alert = s_judge(row, first_seq, last_seq);
     if (effect.alert != APPLIER_ALERT_NONE) {
-        s_alert(self, effects, effect);
+        s_alert(effects, effect);
         if (row->state == STATE_READING) {
             s_fail_read(self, row, event->now_ns);
         }
@@ -326,11 +313,8 @@ static void s_on_batch(applier_t *self,
     }
     if (last_seq <= row->applied_seq) {
         effect.kind = APPLIER_EFFECT_SKIP;
-        self->counters.skipped_count++;
     } else {
         effect.kind = APPLIER_EFFECT_APPLY;
-        self->counters.applied_count++;
-        self->counters.applied_events += last_seq - first_seq + 1;
         s_raise_applied(self, row, last_seq);
     }
     s_push(effects, effect);
@@ -349,12 +333,11 @@ static void s_on_read_failed(applier_t *self,
     if (row->state != STATE_READING) {
         return; /* ended by an ALERT before */
     }
-    s_alert(self, effects,
-            (applier_effect_t){.alert = APPLIER_ALERT_READ_FAILED,
-                               .err = event->as.read_err,
-                               .stream = row->stream,
-                               .first_seq = row->applied_seq + 1,
-                               .last_seq = row->through_seq});
+    s_alert(effects, (applier_effect_t){.alert = APPLIER_ALERT_READ_FAILED,
+                                        .err = event->as.read_err,
+                                        .stream = row->stream,
+                                        .first_seq = row->applied_seq + 1,
+                                        .last_seq = row->through_seq});
     s_fail_read(self, row, event->now_ns);
 }
 
@@ -364,8 +347,7 @@ static void s_on_stream_event(applier_t *self,
 {
     s_row_t *row = s_require(self, event->stream);
     if (row == NULL) {
-        s_alert(self, effects,
-                (applier_effect_t){.alert = APPLIER_ALERT_FULL, .stream = event->stream});
+        s_alert(effects, (applier_effect_t){.alert = APPLIER_ALERT_FULL, .stream = event->stream});
         return;
     }
     switch (event->kind) {
@@ -424,16 +406,6 @@ bool applier_caught_up(const applier_t *self)
     return self->has_mark && self->behind_mark_count == 0;
 }
 
-uint64_t applier_missing_events(const applier_t *self)
-{
-    uint64_t missing = 0;
-    for (uint32_t i = 0; i < self->index.count; i++) {
-        const s_row_t *row = &self->rows[i];
-        missing += row->applied_seq < row->mark_seq ? row->mark_seq - row->applied_seq : 0;
-    }
-    return missing;
-}
-
 static const s_row_t *s_find(const applier_t *self, stream_id_t stream)
 {
     uint32_t row;
@@ -450,9 +422,4 @@ uint64_t applier_available_seq(const applier_t *self, stream_id_t stream)
 {
     const s_row_t *row = s_find(self, stream);
     return row == NULL ? 0 : row->available_seq;
-}
-
-const applier_counters_t *applier_counters(const applier_t *self)
-{
-    return &self->counters;
 }

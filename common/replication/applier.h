@@ -111,14 +111,6 @@ typedef struct {
     applier_effect_t list[APPLIER_EFFECT_COUNT_MAX];
 } applier_effects_t;
 
-typedef struct {
-    uint64_t applied_count; /* batches */
-    uint64_t applied_events;
-    uint64_t skipped_count; /* batches */
-    uint64_t read_count;
-    uint64_t alert_count[APPLIER_ALERT_COUNT];
-} applier_counters_t;
-
 typedef struct applier applier_t;
 
 applier_t *applier_new(void);
@@ -135,16 +127,10 @@ int64_t applier_deadline_ns(const applier_t *self);
 void applier_mark_start(applier_t *self);
 /* Whether a mark was set and all that was available then is applied. O(1) */
 bool applier_caught_up(const applier_t *self);
-/* Events of the mark that are not applied yet; 0 without a mark. O(streams) */
-uint64_t applier_missing_events(const applier_t *self);
 
-/* 0 for a stream that is not known. */
+/* 0 for a stream that is not known. For tests. */
 uint64_t applier_applied_seq(const applier_t *self, stream_id_t stream);
+/* 0 for a stream that is not known. */
 uint64_t applier_available_seq(const applier_t *self, stream_id_t stream);
-
-/* Lives as long as self and changes with it. */
-const applier_counters_t *applier_counters(const applier_t *self);
-/* "gap" and so on; lives for ever. */
-const char *applier_alert_name(applier_alert_t alert);
 
 #endif

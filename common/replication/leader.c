@@ -591,8 +591,3 @@ uint32_t leader_waiting_count(const leader_t *self)
 {
     return self->wait_count;
 }
-
-region_set_t leader_silent_members(const leader_t *self)
-{
-    return (region_set_t){s_others(self).bits & ~self->reachable.bits};
-}

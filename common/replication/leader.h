@@ -200,7 +200,5 @@ leader_stream_t leader_stream(const leader_t *self);
 region_id_t leader_region(const leader_t *self);
 uint64_t leader_epoch(const leader_t *self);
 uint32_t leader_waiting_count(const leader_t *self);
-/* Regions that the record wants and that are not heard now. */
-region_set_t leader_silent_members(const leader_t *self);
 
 #endif

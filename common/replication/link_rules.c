@@ -95,33 +95,12 @@ static void s_link_invariant(const s_link_t *link)
 /* -- rules ------------------------------------------------------------------------------------- */
 
 static const char *const s_mode_names[LINK_MODE_COUNT] = {"pass", "drop", "hold", "cut"};
-static const char *const s_drop_names[LINK_DROP_COUNT] = {"chance", "mode", "cut", "full"};
 
 const char *link_mode_name(link_mode_t mode)
 {
     CHECK((int)mode >= 0);
     CHECK((int)mode < LINK_MODE_COUNT);
     return s_mode_names[mode];
-}
-
-const char *link_drop_name(link_drop_t reason)
-{
-    CHECK((int)reason >= 0);
-    CHECK((int)reason < LINK_DROP_COUNT);
-    return s_drop_names[reason];
-}
-
-err_t link_mode_parse(const char *name, link_mode_t *ret_mode, errbuf_t *errbuf)
-{
-    for (int i = 0; i < LINK_MODE_COUNT; i++) {
-        if (strcmp(name, s_mode_names[i]) == 0) {
-            *ret_mode = (link_mode_t)i;
-            return ERR_OK;
-        }
-    }
-    errbuf_set(errbuf, "mode: expected pass, drop, hold or cut, found \"%.32s\"; name one of them",
-               name);
-    return ERR_INVALID;
 }
 
 uint64_t link_counters_dropped(const link_counters_t *counters)

@@ -178,9 +178,5 @@ uint64_t link_counters_dropped(const link_counters_t *counters);
 
 /* Names as in the client protocol. "pass"; lives for ever. */
 const char *link_mode_name(link_mode_t mode);
-/* errs ERR_INVALID */
-err_t link_mode_parse(const char *name, link_mode_t *ret_mode, errbuf_t *errbuf);
-/* "chance", "mode", "cut", "full"; lives for ever. */
-const char *link_drop_name(link_drop_t reason);
 
 #endif

@@ -354,15 +354,6 @@ bool seq_set_add(seq_set_t *self, uint64_t seq, seq_change_t *ret_change)
 
 /* -- the whole --------------------------------------------------------------------------------- */
 
-uint64_t seq_set_interval_count(const seq_set_t *self)
-{
-    uint64_t count = self->has_single ? 1 : 0;
-    for (uint32_t i = 0; i < self->ref_count; i++) {
-        count += self->refs[i].block->count;
-    }
-    return count;
-}
-
 bool seq_set_next(const seq_set_t *self, seq_cursor_t *cursor, seq_interval_t *ret_interval)
 {
     if (self->has_single) {

@@ -58,9 +58,6 @@ bool seq_set_has(const seq_set_t *self, uint64_t seq);
 /* False when it was there already: then nothing changes and ret_change is not written. */
 bool seq_set_add(seq_set_t *self, uint64_t seq, seq_change_t *ret_change);
 
-/* cost one look at each block */
-uint64_t seq_set_interval_count(const seq_set_t *self);
-
 /* Intervals in rising order; {0} is the beginning, false the end. Adding ends a walk. */
 typedef struct {
     uint32_t ref;

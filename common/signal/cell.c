@@ -27,11 +27,6 @@ void cell_done(cell_t *self, memory_t *memory)
     cell_tail_free(&self->tail, memory);
 }
 
-size_t cell_tail_size(const cell_t *self)
-{
-    return self->tail == NULL ? 0 : self->tail->size;
-}
-
 /* -- buckets of time --------------------------------------------------------------------------- */
 
 /* Minutes and hours are kept in the same way. */

@@ -89,7 +89,5 @@ size_t cell_encode(const cell_t *self, uint8_t *ret_bytes);
 err_t cell_decode(cell_t *self, memory_t *memory, slice_t value, errbuf_t *errbuf);
 /* Frees the tail. */
 void cell_done(cell_t *self, memory_t *memory);
-/* Bytes beside the row. */
-size_t cell_tail_size(const cell_t *self);
 
 #endif

@@ -103,8 +103,8 @@ err_t ledger_reader(const ledger_t *self, uint8_t signal, int64_t at_ns, cell_re
 
 /* -- single answers ---------------------------------------------------------------------------- */
 
-/* The decayed score, the count of a window, and count / window seconds (not for WINDOW_ALL); 0 for
- * what is not known. Semantics and `clipped`: cell.h. ret_clipped may be NULL. in at_ns >= 0 */
+/* The decayed score, and the count of a window; 0 for what is not known. Semantics and `clipped`:
+ * cell.h. ret_clipped may be NULL. in at_ns >= 0. Both are for tests. */
 double ledger_score(
     const ledger_t *self, item_id_t item, uint8_t signal, int64_t at_ns, bool *ret_clipped);
 uint64_t ledger_count(const ledger_t *self,
@@ -113,12 +113,6 @@ uint64_t ledger_count(const ledger_t *self,
                       window_t window,
                       int64_t at_ns,
                       bool *ret_clipped);
-double ledger_velocity(const ledger_t *self,
-                       item_id_t item,
-                       uint8_t signal,
-                       window_t window,
-                       int64_t at_ns,
-                       bool *ret_clipped);
 
 /* -- cohorts ----------------------------------------------------------------------------------- */
 
@@ -177,12 +171,6 @@ err_t ledger_get_relation(const ledger_t *self,
                           user_id_t user,
                           relation_action_t action,
                           uint64_t target,
-                          ledger_relation_t *ret_relation);
-/* All relations of a user, set or not, in no order that means anything; *cursor_p begins at 0.
- * out false at the end */
-bool ledger_next_relation(const ledger_t *self,
-                          user_id_t user,
-                          uint32_t *cursor_p,
                           ledger_relation_t *ret_relation);
 
 /* -- users in a walk over items ---------------------------------------------------------------- */

@@ -66,18 +66,6 @@ uint64_t ledger_count(const ledger_t *self,
     return cell == NULL ? 0 : cell_window_count(cell, window, at_ns, ret_clipped);
 }
 
-double ledger_velocity(const ledger_t *self,
-                       item_id_t item,
-                       uint8_t signal,
-                       window_t window,
-                       int64_t at_ns,
-                       bool *ret_clipped)
-{
-    CHECK(window != WINDOW_ALL);
-    uint64_t count = ledger_count(self, item, signal, window, at_ns, ret_clipped);
-    return (double)count / (double)window_seconds(window);
-}
-
 /* -- registers --------------------------------------------------------------------------------- */
 
 err_t ledger_get_item(const ledger_t *self, item_id_t item, ledger_fields_t *ret_fields)
@@ -130,26 +118,6 @@ err_t ledger_get_relation(const ledger_t *self,
     }
     *ret_relation = s_relation(ledger_relation_row(self, row));
     return ERR_OK;
-}
-
-bool ledger_next_relation(const ledger_t *self,
-                          user_id_t user,
-                          uint32_t *cursor_p,
-                          ledger_relation_t *ret_relation)
-{
-    uint32_t next = 0;
-    if (*cursor_p == 0) {
-        uint32_t user_row = ledger_find_user(self, user);
-        next = user_row == 0 ? 0 : ledger_user_row(self, user_row)->relation_first;
-    } else {
-        next = ledger_relation_row(self, *cursor_p)->next;
-    }
-    if (next == 0) {
-        return false;
-    }
-    *cursor_p = next;
-    *ret_relation = s_relation(ledger_relation_row(self, next));
-    return true;
 }
 
 uint32_t ledger_find_user(const ledger_t *self, user_id_t user)

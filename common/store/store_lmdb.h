@@ -79,7 +79,7 @@ typedef struct {
     uint64_t last_commit_ns; /* what the last successful one took */
 } store_lmdb_stats_t;
 
-/* errs ERR_IO */
+/* For tests. errs ERR_IO */
 err_t store_lmdb_stats(store_lmdb_t *self, store_lmdb_stats_t *ret_stats, errbuf_t *errbuf);
 
 #endif

@@ -18,7 +18,7 @@ static inline uint64_t s_little_endian(uint64_t value)
 #endif
 }
 
-static inline uint64_t s_key(tenant_id_t tenant, uint64_t entity)
+uint64_t route_key(tenant_id_t tenant, uint64_t entity)
 {
     uint64_t words[2] = {s_little_endian(tenant.value), s_little_endian(entity)};
     return XXH3_64bits(words, sizeof(words));
@@ -39,16 +39,11 @@ static inline uint16_t s_jump(uint64_t key, uint32_t shard_count)
     }
 }
 
-uint64_t route_key(tenant_id_t tenant, uint64_t entity)
-{
-    return s_key(tenant, entity);
-}
-
 shard_id_t route_shard(tenant_id_t tenant, uint64_t entity, uint32_t shard_count)
 {
     CHECK(shard_count >= 1);
     CHECK(shard_count <= SHARD_COUNT_MAX);
-    return (shard_id_t){s_jump(s_key(tenant, entity), shard_count)};
+    return (shard_id_t){s_jump(route_key(tenant, entity), shard_count)};
 }
 
 shard_id_t route_item(tenant_id_t tenant, item_id_t item, uint32_t shard_count)

@@ -119,12 +119,6 @@ bool table_is_placed(const table_t *self, tenant_id_t id, region_id_t region)
            region_set_has(table_tenant_regions(tenant), region);
 }
 
-unsigned table_min_in_sync(const table_tenant_t *tenant)
-{
-    unsigned full = region_set_count(tenant->full);
-    return full < 2 ? full : 2;
-}
-
 bool table_is_newer(const table_t *candidate, const table_t *current)
 {
     return current == NULL || candidate->version > current->version;
@@ -412,28 +406,6 @@ err_t table_set_tenant(table_t *self, const table_tenant_t *tenant, errbuf_t *er
         self->tenants[place] = *tenant;
     }
     return err;
-}
-
-err_t table_remove_tenant(table_t *self, tenant_id_t id, errbuf_t *errbuf)
-{
-    uint32_t place = 0;
-    err_t err = s_find_place(self, id, &place, errbuf);
-    if (err != ERR_OK) {
-        return err;
-    }
-    if (id.value == TENANT_DEFAULT.value) {
-        errbuf_set(errbuf, "expected another tenant: '%s' always exists", s_default_name);
-        return ERR_INVALID;
-    }
-    size_t behind = self->tenant_count - place - 1;
-    size_t shards = self->shard_count;
-    table_record_t *at = &self->records[place * shards];
-    (void)memmove(&self->tenants[place], &self->tenants[place + 1],
-                  behind * sizeof(table_tenant_t));
-    (void)memmove(at, at + shards, behind * shards * sizeof(*at));
-    self->tenant_count--;
-    s_index(self);
-    return ERR_OK;
 }
 
 err_t table_set_record(

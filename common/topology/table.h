@@ -118,8 +118,6 @@ const table_record_t *table_find_record(const table_t *self, tenant_id_t id, sha
 region_set_t table_tenant_regions(const table_tenant_t *tenant);
 /* Whether streams of this tenant may be written in this region. */
 bool table_is_placed(const table_t *self, tenant_id_t id, region_id_t region);
-/* Members that the in-sync set never goes below: min(2, full regions). */
-unsigned table_min_in_sync(const table_tenant_t *tenant);
 
 /* Whether `candidate` replaces `current`, which may be NULL. A table of a lower or the same version
  * never does. */
@@ -135,11 +133,9 @@ err_t table_add_tenant(table_t *self,
                        const table_tenant_t *tenant,
                        const table_record_t *records,
                        errbuf_t *errbuf);
-/* Policy and placement of a tenant that there is; its id and name stay.
+/* Policy and placement of a tenant that there is; its id and name stay. For tests.
  * errs ERR_NOT_FOUND · ERR_INVALID */
 err_t table_set_tenant(table_t *self, const table_tenant_t *tenant, errbuf_t *errbuf);
-/* errs ERR_NOT_FOUND · ERR_INVALID it is `default` */
-err_t table_remove_tenant(table_t *self, tenant_id_t id, errbuf_t *errbuf);
 /* errs ERR_NOT_FOUND · ERR_INVALID */
 err_t table_set_record(table_t *self,
                        tenant_id_t id,

@@ -237,6 +237,7 @@ typedef struct {
     bool required;
 } topology_field_t;
 
+/* Every number, in the order of the file; for tests. */
 uint32_t topology_field_count(void);
 topology_field_t topology_field(uint32_t index);
 

@@ -96,16 +96,17 @@ err_t wal_log_truncate(
 stream_id_t wal_log_stream(const wal_log_t *log);
 uint64_t wal_log_durable_seq(const wal_log_t *log);
 uint64_t wal_log_appended_seq(const wal_log_t *log);
-/* Hash field of the last durable batch; the base's where there is none. */
+/* Hash field of the last durable batch; the base's where there is none. For tests. */
 wal_hash_t wal_log_last_hash(const wal_log_t *log);
 /* The stream's folder; lives as long as the log. */
 const char *wal_log_folder(const wal_log_t *log);
-/* Sealed, durable segments that hold any event above seq, in order.
+/* Sealed, durable segments that hold any event above seq, in order. For tests.
  * out ret_first  lives until the next flush, tick or seal; NULL when there is none
  * returns how many. wal_files_segment_path gives their paths */
 size_t wal_log_sealed_segments_since(const wal_log_t *log,
                                      uint64_t seq,
                                      const wal_segment_t **ret_first);
+/* For tests and benchmarks. */
 wal_writer_stats_t wal_log_stats(const wal_log_t *log);
 
 #endif

@@ -39,7 +39,7 @@ err_t wal_quarantine_copy(const disk_t *disk,
                           const char *reason,
                           errbuf_t *errbuf);
 
-/* errs ERR_IO; a stream without quarantine has nothing in it */
+/* What lies there; a stream without quarantine has nothing in it. For tests. errs ERR_IO */
 err_t wal_quarantine_usage(const disk_t *disk,
                            const char *stream_folder,
                            wal_quarantine_usage_t *ret_usage,

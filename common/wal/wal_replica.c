@@ -26,7 +26,6 @@ struct wal_replica {
 
     wal_writer_t *writer; /* NULL after a set-aside that failed */
     wal_room_t room;
-    wal_replica_stats_t stats;
 };
 
 static void s_invariant(const wal_replica_t *replica)
@@ -76,7 +75,6 @@ static err_t s_set_aside_one(wal_replica_t *replica,
                           text.text, errbuf);
     if (err == ERR_OK) {
         repair->report.set_aside_count++;
-        replica->stats.set_aside_count++;
     }
     return err;
 }
@@ -511,15 +509,6 @@ static err_t s_admit(wal_replica_t *replica, size_t size, errbuf_t *errbuf)
     return ERR_OK;
 }
 
-static void s_count_offer(wal_replica_t *replica, const wal_offer_t *offer, err_t err)
-{
-    replica->stats.accepted_count += offer->accepted_count;
-    replica->stats.skipped_count += offer->skipped_count;
-    replica->stats.corrupt_count += err == ERR_CORRUPT || err == ERR_UNSUPPORTED ? 1 : 0;
-    replica->stats.conflict_count += err == ERR_CONFLICT ? 1 : 0;
-    replica->stats.gap_count += err == ERR_GAP ? 1 : 0;
-}
-
 err_t wal_replica_offer(wal_replica_t *replica,
                         slice_t blocks,
                         wal_offer_t *ret_offer,
@@ -541,7 +530,6 @@ err_t wal_replica_offer(wal_replica_t *replica,
     }
     offer.taken_bytes = offset;
     offer.position = s_position(replica);
-    s_count_offer(replica, &offer, err);
     *ret_offer = offer;
     s_invariant(replica);
     return err;
@@ -658,9 +646,4 @@ size_t wal_replica_sealed_segments_since(const wal_replica_t *replica,
     const size_t first = seq == UINT64_MAX ? sealed->count : wal_segment_list_find(sealed, seq + 1);
     *ret_first = first < sealed->count ? &sealed->items[first] : NULL;
     return sealed->count - first;
-}
-
-wal_replica_stats_t wal_replica_stats(const wal_replica_t *replica)
-{
-    return replica->stats;
 }

@@ -66,16 +66,6 @@ typedef struct {
     uint64_t position;      /* appended_seq after it */
 } wal_offer_t;
 
-/* Totals since open. */
-typedef struct {
-    uint64_t accepted_count;
-    uint64_t skipped_count;
-    uint64_t corrupt_count; /* offers that ended with ERR_CORRUPT or ERR_UNSUPPORTED */
-    uint64_t conflict_count;
-    uint64_t gap_count;
-    uint64_t set_aside_count;
-} wal_replica_stats_t;
-
 /* Recovers the copy; a folder that is missing is an empty stream, and is made with the first flush.
  * in now  its wall time stands in the reasons of what is set aside
  * out ret_report  may be NULL
@@ -162,10 +152,9 @@ bool wal_replica_pending(const wal_replica_t *replica);
 bool wal_replica_is_there(const wal_replica_t *replica);
 /* The stream's folder; lives as long as the replica. */
 const char *wal_replica_folder(const wal_replica_t *replica);
-/* As wal_log_sealed_segments_since. */
+/* As wal_log_sealed_segments_since; for tests. */
 size_t wal_replica_sealed_segments_since(const wal_replica_t *replica,
                                          uint64_t seq,
                                          const wal_segment_t **ret_first);
-wal_replica_stats_t wal_replica_stats(const wal_replica_t *replica);
 
 #endif

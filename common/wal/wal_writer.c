@@ -286,7 +286,6 @@ static err_t s_write(wal_writer_t *self, uint64_t offset, slice_t bytes, errbuf_
 
 static err_t s_sync(wal_writer_t *self, errbuf_t *errbuf)
 {
-    self->stats.sync_count++;
     if (MUTANT(SKIP_LOG_SYNC) || (MUTANT(CONFIRM_BEFORE_SYNC) && self->is_copy)) {
         return ERR_OK;
     }
@@ -353,7 +352,6 @@ static err_t s_flush_new_segment(wal_writer_t *self, const piece_t *piece, errbu
         err = disk->rename(disk->context, leftover.text, path.text, errbuf);
     }
     if (err == ERR_OK) {
-        self->stats.sync_count++;
         err = disk->sync_folder(disk->context, self->folder.text, errbuf);
     }
     return err;
@@ -426,7 +424,6 @@ err_t wal_writer_flush(wal_writer_t *self, errbuf_t *errbuf)
     }
     CHECK(self->durable_seq == self->appended_seq);
     self->flushed = true;
-    self->stats.group_count++;
     s_invariant(self);
     return ERR_OK;
 }

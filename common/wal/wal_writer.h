@@ -32,8 +32,6 @@
 typedef struct wal_writer wal_writer_t;
 
 typedef struct {
-    uint64_t group_count; /* flushed */
-    uint64_t sync_count;
     uint64_t written_bytes; /* of blocks */
     uint64_t zeroed_bytes;  /* made ahead */
     uint64_t sealed_count;  /* segments */

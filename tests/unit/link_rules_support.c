@@ -27,6 +27,7 @@ static void s_append(proxy_t *self, const char *word)
 static void s_write_effect(proxy_t *self, const link_effect_t *effect)
 {
     static const char *const s_letters[] = {"F", "C", "D", "R"};
+    static const char *const s_reasons[LINK_DROP_COUNT] = {"chance", "mode", "cut", "full"};
     char word[64];
     if (self->traced_ms != self->now_ms) {
         (void)snprintf(word, sizeof(word), " @%lld", (long long)self->now_ms);
@@ -40,7 +41,7 @@ static void s_write_effect(proxy_t *self, const link_effect_t *effect)
     bool is_drop = effect->kind == LINK_EFFECT_DROP;
     (void)snprintf(word, sizeof(word), " %s%llu%s%s", s_letters[effect->kind],
                    (unsigned long long)effect->ticket, is_drop ? ":" : "",
-                   is_drop ? link_drop_name(effect->reason) : "");
+                   is_drop ? s_reasons[effect->reason] : "");
     s_append(self, word);
 }
 

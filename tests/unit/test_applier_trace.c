@@ -44,13 +44,15 @@ static stream_id_t s_stream(char name)
 static void s_write(const applier_effect_t *effect)
 {
     static const char *const s_names[] = {"APPLY", "SKIP", "ALERT", "READ"};
+    static const char *const s_alerts[APPLIER_ALERT_COUNT] = {
+        "none", "gap", "overlap", "not_announced", "lost", "read_failed", "full"};
     bool is_alert = effect->kind == APPLIER_EFFECT_ALERT;
     size_t used = strlen(s_trace);
-    int length = snprintf(s_trace + used, sizeof(s_trace) - used, "%s%s%s%s:%c%llu-%llu",
-                          used > 0 ? " " : "", s_names[effect->kind], is_alert ? ":" : "",
-                          is_alert ? applier_alert_name(effect->alert) : "",
-                          (char)effect->stream.incarnation, (unsigned long long)effect->first_seq,
-                          (unsigned long long)effect->last_seq);
+    int length =
+        snprintf(s_trace + used, sizeof(s_trace) - used, "%s%s%s%s:%c%llu-%llu",
+                 used > 0 ? " " : "", s_names[effect->kind], is_alert ? ":" : "",
+                 is_alert ? s_alerts[effect->alert] : "", (char)effect->stream.incarnation,
+                 (unsigned long long)effect->first_seq, (unsigned long long)effect->last_seq);
     CHECK(length > 0);
     CHECK(used + (size_t)length < sizeof(s_trace));
 }
@@ -139,7 +141,6 @@ static void test_applier_overlap_is_refused(void **state)
     s_batch('a', 3, 9);
     s_assert_trace("READ:a5-9 ALERT:overlap:a3-9");
     assert_int_equal(applier_applied_seq(s_applier, s_stream('a')), 4);
-    assert_int_equal(applier_counters(s_applier)->alert_count[APPLIER_ALERT_OVERLAP], 1);
 }
 
 /* Goal: what the receiver has not announced may not be durable, and is not applied. */
@@ -165,8 +166,6 @@ static void test_applier_batches_twice_and_late_are_skipped(void **state)
     s_batch('a', 1, 3);
     s_batch('a', 4, 6);
     s_assert_trace("READ:a1-6 APPLY:a1-3 SKIP:a1-3 APPLY:a4-6 SKIP:a1-3 SKIP:a4-6");
-    assert_int_equal(applier_counters(s_applier)->applied_events, 6);
-    assert_int_equal(applier_counters(s_applier)->skipped_count, 3);
 }
 
 /* Goal: a failed read is tried after 10 ms, 20 ms and so on up to 5 s, and a success ends that. */
@@ -256,7 +255,6 @@ static void test_applier_checkpoint_ahead_of_file_is_reported(void **state)
     s_found('a', 9);
     s_available('a', 5);
     s_assert_trace("ALERT:lost:a6-9");
-    assert_int_equal(applier_counters(s_applier)->alert_count[APPLIER_ALERT_LOST], 1);
 }
 
 /* Goal: a restarted receiver that has less, but not less than is applied, only takes back what may
@@ -381,19 +379,15 @@ static void test_applier_caught_up_when_the_mark_is_applied(void **state)
     s_available('b', 3);
     assert_false(applier_caught_up(s_applier));
     applier_mark_start(s_applier);
-    assert_int_equal(applier_missing_events(s_applier), 6);
     s_available('a', 100);
     s_available('c', 100);
     s_batch('a', 3, 4);
-    assert_int_equal(applier_missing_events(s_applier), 4);
     s_batch('b', 1, 3);
     assert_false(applier_caught_up(s_applier));
-    assert_int_equal(applier_missing_events(s_applier), 1);
     s_batch('a', 5, 5);
     assert_true(applier_caught_up(s_applier));
     applier_mark_start(s_applier);
     assert_false(applier_caught_up(s_applier));
-    assert_int_equal(applier_missing_events(s_applier), 195);
 }
 
 /* Goal: with nothing available the node is ready at the mark. */
@@ -485,8 +479,10 @@ static void s_run_random(uint64_t seed)
             s_assert_effect(&run, &effects.list[i]);
         }
     }
-    assert_int_equal(applier_counters(run.applier)->applied_events,
-                     RANDOM_STREAMS * RANDOM_BATCHES * RANDOM_BATCH_SIZE);
+    for (char name = 'a'; name < 'a' + RANDOM_STREAMS; name++) {
+        assert_int_equal(applier_applied_seq(run.applier, s_stream(name)),
+                         RANDOM_BATCHES * RANDOM_BATCH_SIZE);
+    }
     applier_destroy(&run.applier);
 }
 

@@ -1,6 +1,7 @@
 /* Windows: borders of buckets and windows, what is kept, what is clipped. */
 #include "common/base/prng.h"
 #include "common/signal/cell.h"
+#include "common/signal/cell_tail.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -214,7 +215,7 @@ static void test_cell_windows_memory_of_a_full_cell_is_bounded(void **state)
     for (int64_t i = 0; i < 50400; i++) {
         s_add(fixture, s_base_ns + i * s_minute_ns);
     }
-    assert_true(cell_tail_size(&fixture->cell) <= 7168);
+    assert_true(fixture->cell.tail->size <= 7168);
     assert_int_equal(s_count(fixture, WINDOW_30D, s_base_ns + 50400 * s_minute_ns - 1), 43200);
 }
 

@@ -124,7 +124,6 @@ enum { MODEL_SIZE = 4000 };
 /* The set against an array of flags: members, intervals in order, all of them maximal. */
 static void s_compare_with_model(const seq_set_t *set, const bool *model, uint64_t base)
 {
-    uint64_t interval_count = 0;
     seq_cursor_t cursor = {0, 0};
     seq_interval_t interval;
     for (uint64_t i = 0; i < MODEL_SIZE; i++) {
@@ -132,14 +131,12 @@ static void s_compare_with_model(const seq_set_t *set, const bool *model, uint64
         if (model[i] && (i == 0 || !model[i - 1])) {
             assert_true(seq_set_next(set, &cursor, &interval));
             assert_int_equal(interval.first, base + i);
-            interval_count++;
         }
         if (model[i] && (i + 1 == MODEL_SIZE || !model[i + 1])) {
             assert_int_equal(interval.last, base + i);
         }
     }
     assert_false(seq_set_next(set, &cursor, &interval));
-    assert_int_equal(seq_set_interval_count(set), interval_count);
 }
 
 /* A number that may be in the model; one that is not once few are left. */
@@ -171,7 +168,6 @@ static void s_fill_and_expect(uint64_t base, uint64_t seed)
         }
     }
     s_compare_with_model(&set, s_model, base);
-    assert_int_equal(seq_set_interval_count(&set), 1);
     seq_set_done(&set);
 }
 
@@ -206,7 +202,13 @@ static void test_seq_set_scattered_numbers_cost_bounded_memory(void **state)
         assert_true(seq_set_has(&set, seq));
         assert_false(seq_set_has(&set, seq + 1));
     }
-    assert_int_equal(seq_set_interval_count(&set), count);
+    uint64_t interval_count = 0;
+    seq_cursor_t cursor = {0, 0};
+    seq_interval_t interval;
+    while (seq_set_next(&set, &cursor, &interval)) {
+        interval_count++;
+    }
+    assert_int_equal(interval_count, count);
     assert_true(set.size_bytes <= 35 * count);
     seq_set_done(&set);
 }

@@ -77,23 +77,6 @@ static void test_ledger_reads_unknown_things_are_zero(void **state)
     ledger_destroy(&ledger);
 }
 
-/* Goal: velocity is the count by the seconds of the window. */
-static void test_ledger_reads_velocity_is_count_per_second(void **state)
-{
-    (void)state;
-    ledger_t *ledger = s_new();
-    signal_event_t events[36];
-    for (unsigned i = 0; i < 36; i++) {
-        events[i] = (signal_event_t){{7}, {0}, LEDGER_SUPPORT_NOW_NS, 1.0, 1};
-    }
-    ledger_support_apply(ledger, events, 36);
-    assert_true(
-        ledger_velocity(ledger, (item_id_t){7}, 1, WINDOW_1H, LEDGER_SUPPORT_NOW_NS, NULL) == 0.01);
-    assert_true(ledger_velocity(ledger, (item_id_t){7}, 1, WINDOW_24H, LEDGER_SUPPORT_NOW_NS,
-                                NULL) == 36.0 / 86400.0);
-    ledger_destroy(&ledger);
-}
-
 /* Goal: a walk over the items with one reader per signal finds every cell and gives the bits of the
  * single answers. */
 static void test_ledger_reads_item_walk_equals_single_answers(void **state)
@@ -341,7 +324,6 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ledger_reads_scores_equal_the_formula),
         cmocka_unit_test(test_ledger_reads_unknown_things_are_zero),
-        cmocka_unit_test(test_ledger_reads_velocity_is_count_per_second),
         cmocka_unit_test(test_ledger_reads_item_walk_equals_single_answers),
         cmocka_unit_test(test_ledger_reads_seen_follows_signals_and_voids),
         cmocka_unit_test(test_ledger_reads_seen_counts_beyond_a_byte),

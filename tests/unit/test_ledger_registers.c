@@ -366,16 +366,7 @@ static void test_ledger_registers_any_relation_suppresses(void **state)
         s_relate(ledger, s_actions[i], target, 20, false);
         assert_false(ledger_is_suppressed(ledger, user, item));
     }
-    uint32_t cursor = 0;
-    unsigned count = 0;
     ledger_relation_t relation;
-    while (ledger_next_relation(ledger, (user_id_t){9}, &cursor, &relation)) {
-        assert_false(relation.set);
-        count++;
-    }
-    assert_int_equal(count, 3);
-    cursor = 0;
-    assert_false(ledger_next_relation(ledger, (user_id_t){8}, &cursor, &relation));
     assert_int_equal(ledger_get_relation(ledger, (user_id_t){8}, RELATION_HIDE, 70, &relation),
                      ERR_NOT_FOUND);
     ledger_destroy(&ledger);

@@ -98,22 +98,6 @@ static void test_link_rules_refused_rule_changes_nothing(void **state)
     assert_string_equal(proxy_trace(&s_proxy), "@0 D1:mode");
 }
 
-/* Goal: names of modes go both ways, and another word is refused. */
-static void test_link_rules_mode_names_round_trip(void **state)
-{
-    (void)state;
-    link_mode_t mode = LINK_MODE_PASS;
-    errbuf_t errbuf = {{0}};
-    for (int i = 0; i < LINK_MODE_COUNT; i++) {
-        assert_int_equal(link_mode_parse(link_mode_name((link_mode_t)i), &mode, NULL), ERR_OK);
-        assert_int_equal((int)mode, i);
-    }
-    assert_int_equal(link_mode_parse("Pass", &mode, &errbuf), ERR_INVALID);
-    assert_string_equal(errbuf.text,
-                        "mode: expected pass, drop, hold or cut, found \"Pass\"; name one of them");
-    assert_int_equal((int)mode, LINK_MODE_CUT);
-}
-
 /* Goal: the count limit of one link drops the newest, counts it, and ends with the release. */
 static void test_link_rules_queue_count_over_limit_drops_newest(void **state)
 {
@@ -269,7 +253,6 @@ int main(void)
                                         s_teardown),
         cmocka_unit_test_setup_teardown(test_link_rules_refused_rule_changes_nothing, s_setup,
                                         s_teardown),
-        cmocka_unit_test_setup_teardown(test_link_rules_mode_names_round_trip, s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(test_link_rules_queue_count_over_limit_drops_newest,
                                         s_setup, s_teardown),
         cmocka_unit_test_setup_teardown(

@@ -79,7 +79,6 @@ static void test_table_default_places_default_everywhere(void **state)
     assert_int_equal(tenant->island, ISLAND_REJECT);
     assert_int_equal(tenant->full.bits, 14);
     assert_int_equal(table_tenant_regions(tenant).bits, 14);
-    assert_int_equal(table_min_in_sync(tenant), 2);
     for (uint16_t i = 0; i < 5; i++) {
         const table_record_t *record = table_find_record(table, TENANT_DEFAULT, (shard_id_t){i});
         assert_int_equal(record->epoch, 1);
@@ -92,19 +91,6 @@ static void test_table_default_places_default_everywhere(void **state)
     table_destroy(&table);
     assert_null(table);
     table_destroy(&table);
-}
-
-/* Goal: min_in_sync is 1 with one full region, 2 with more. */
-static void test_table_min_in_sync_is_bounded_by_full_regions(void **state)
-{
-    (void)state;
-    table_tenant_t tenant = s_tenant(7, "t");
-    tenant.full = s_regions(2);
-    assert_int_equal(table_min_in_sync(&tenant), 1);
-    tenant.full = s_regions(6);
-    assert_int_equal(table_min_in_sync(&tenant), 2);
-    tenant.full = s_regions(0x1fffe);
-    assert_int_equal(table_min_in_sync(&tenant), 2);
 }
 
 /* Goal: only a higher version replaces. */
@@ -183,31 +169,18 @@ static void test_table_next_leaves_snapshot_untouched(void **state)
     tenant_id_t early = {7};
     shard_id_t shard = {2};
     assert_int_equal(table_set_record(next, early, shard, &record, &errbuf), ERR_OK);
-    assert_int_equal(table_remove_tenant(next, (tenant_id_t){UINT64_MAX}, &errbuf), ERR_OK);
+    table_record_t records[SHARD_COUNT_MAX];
+    s_fill_records(records);
+    table_tenant_t another = s_tenant(8, "another");
+    assert_int_equal(table_add_tenant(next, &another, records, &errbuf), ERR_OK);
     assert_int_equal(table_find_record(next, early, shard)->epoch, 99);
     assert_int_equal(table_find_record(table, early, shard)->epoch, 3);
-    assert_int_equal(table_tenant_count(next), 2);
+    assert_int_equal(table_tenant_count(next), 4);
     assert_int_equal(table_tenant_count(table), 3);
+    assert_null(table_find_tenant(table, another.id));
     assert_int_equal(table_version(next), table_version(table) + 1);
     table_destroy(&table);
     table_destroy(&next);
-}
-
-/* Goal: removing a tenant keeps the records of the others with them. */
-static void test_table_remove_tenant_keeps_other_records(void **state)
-{
-    (void)state;
-    table_t *table = s_table();
-    errbuf_t errbuf;
-    assert_int_equal(table_remove_tenant(table, (tenant_id_t){7}, &errbuf), ERR_OK);
-    assert_null(table_find_tenant(table, (tenant_id_t){7}));
-    assert_null(table_find_tenant_name(table, slice_make("early", 5)));
-    tenant_id_t late = {UINT64_MAX};
-    assert_int_equal(table_find_record(table, late, (shard_id_t){4})->epoch, 5);
-    assert_int_equal(table_find_record(table, TENANT_DEFAULT, (shard_id_t){4})->epoch, 1);
-    assert_int_equal(table_remove_tenant(table, (tenant_id_t){7}, &errbuf), ERR_NOT_FOUND);
-    assert_int_equal(table_remove_tenant(table, TENANT_DEFAULT, &errbuf), ERR_INVALID);
-    table_destroy(&table);
 }
 
 /* Goal: the same id or name twice is refused. */
@@ -673,12 +646,10 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_table_default_places_default_everywhere),
-        cmocka_unit_test(test_table_min_in_sync_is_bounded_by_full_regions),
         cmocka_unit_test(test_table_lower_or_same_version_is_not_newer),
         cmocka_unit_test(test_table_of_other_topology_is_a_conflict),
         cmocka_unit_test(test_table_tenants_are_found_by_id_and_name),
         cmocka_unit_test(test_table_next_leaves_snapshot_untouched),
-        cmocka_unit_test(test_table_remove_tenant_keeps_other_records),
         cmocka_unit_test(test_table_same_id_or_name_twice_is_refused),
         cmocka_unit_test(test_table_tenant_count_is_bounded),
         cmocka_unit_test(test_table_bad_tenant_is_refused),
