@@ -51,6 +51,9 @@ tenant_id_t replica_tenant(const replica_t *self);
 
 /* -- checkpoint -------------------------------------------------------------------------------- */
 
+/* Of what the entries mean (replica_checkpoint.c): a store written with another one is not read. */
+enum { REPLICA_CONTENT_VERSION = 4 };
+
 /* One entry of the store, its key without the tenant's prefix; before replica_recover.
  * errs ERR_CORRUPT, ERR_UNSUPPORTED: what entry, what to do */
 err_t replica_load_entry(replica_t *self, slice_t key, slice_t value, errbuf_t *errbuf);

@@ -2,6 +2,7 @@
 
 #include "common/base/check.h"
 #include "common/engine/node_engine.h"
+#include "common/engine/replica.h"
 #include "common/env/env_clock.h"
 #include "common/env/env_log.h"
 #include "common/store/store_lmdb.h"
@@ -10,8 +11,7 @@
 #include <stdlib.h>
 
 enum {
-    S_CONTENT_VERSION = 4, /* of what the checkpoint's pairs mean: replica_checkpoint.c */
-    S_DRAIN_MS = 500,      /* for confirmations of what was logged; other processes may be gone */
+    S_DRAIN_MS = 500, /* for confirmations of what was logged; other processes may be gone */
     S_QUIET_MS = 20 /* without a request: none is on its way, to end as maybe, when the node ends */
 };
 
@@ -61,7 +61,7 @@ static err_t s_open_store(s_shell_t *self, errbuf_t *errbuf)
     store_lmdb_options_t options = {
         .folder = store,
         .map_size_bytes = topology->checkpoint.store_size_bytes,
-        .content_version = S_CONTENT_VERSION,
+        .content_version = REPLICA_CONTENT_VERSION,
     };
     err = store_lmdb_open(&options, &self->lmdb, errbuf);
     if (err == ERR_OK) {

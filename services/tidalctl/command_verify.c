@@ -1,6 +1,7 @@
 /* verify: replays every log of every region through one ledger, and holds checkpoints and running
  * nodes against it. */
 #include "common/base/check.h"
+#include "common/engine/replica.h"
 #include "common/env/disk_posix.h"
 #include "common/store/store_lmdb.h"
 #include "common/topology/table.h"
@@ -16,7 +17,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
-enum { CONTENT_VERSION = 4, LIVE_TIMEOUT_MS = 10000 };
+enum { LIVE_TIMEOUT_MS = 10000 };
 
 typedef struct {
     ctl_t *ctl;
@@ -125,7 +126,7 @@ static err_t s_load_checkpoint(const verify_t *self,
     store_lmdb_t *lmdb = NULL;
     store_lmdb_options_t options = {.folder = folder,
                                     .map_size_bytes = self->topology->checkpoint.store_size_bytes,
-                                    .content_version = CONTENT_VERSION};
+                                    .content_version = REPLICA_CONTENT_VERSION};
     err_t err = store_lmdb_open_read_only(&options, &lmdb, errbuf);
     if (err != ERR_OK) {
         return err == ERR_NOT_FOUND ? ERR_IO : err;
