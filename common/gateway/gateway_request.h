@@ -5,7 +5,7 @@
 #ifndef TIDAL_COMMON_GATEWAY_GATEWAY_REQUEST_H
 #define TIDAL_COMMON_GATEWAY_GATEWAY_REQUEST_H
 
-#include "common/replication/due_heap.h"
+#include "common/base/due_heap.h"
 #include "common/topology/topology.h"
 #include "common/wire/client_reply.h"
 #include "common/wire/client_request.h"

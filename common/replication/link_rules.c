@@ -4,8 +4,8 @@
 #include "common/replication/link_rules.h"
 
 #include "common/base/check.h"
+#include "common/base/due_heap.h"
 #include "common/base/prng.h"
-#include "common/replication/due_heap.h"
 
 #include <assert.h>
 #include <stdlib.h>

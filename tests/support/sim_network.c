@@ -6,8 +6,8 @@
 #include "tests/support/sim_network.h"
 
 #include "common/base/check.h"
+#include "common/base/due_heap.h"
 #include "common/base/prng.h"
-#include "common/replication/due_heap.h"
 #include "tests/support/sim_buffers.h"
 #include "tests/support/sim_handles.h"
 

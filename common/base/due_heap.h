@@ -2,8 +2,8 @@
  *
  * An indexed binary heap: each number is in it at most once, and can be moved or taken out. Orders
  * of equal times must differ, or the result depends on the history. */
-#ifndef TIDAL_COMMON_REPLICATION_DUE_HEAP_H
-#define TIDAL_COMMON_REPLICATION_DUE_HEAP_H
+#ifndef TIDAL_COMMON_BASE_DUE_HEAP_H
+#define TIDAL_COMMON_BASE_DUE_HEAP_H
 
 #include "common/base/check.h"
 
