@@ -1,9 +1,9 @@
 /* The canonical bytes of a cell: checkpoint_format.h. */
 #include "common/base/check.h"
+#include "common/base/varint.h"
 #include "common/signal/cell.h"
 #include "common/signal/cell_tail.h"
 #include "common/signal/checkpoint_format.h"
-#include "common/signal/varint.h"
 
 static const int64_t s_minute_ns = INT64_C(60) * 1000000000;
 static const int64_t s_hour_ns = INT64_C(3600) * 1000000000;

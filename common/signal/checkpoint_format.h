@@ -1,5 +1,5 @@
 /* What the ledger writes into a checkpoint, byte by byte. Version 1. All numbers little-endian
- * where nothing else is said; varint is the one of varint.h (shortest form only).
+ * where nothing else is said; varint is the one of common/base/varint.h (shortest form only).
  *
  * An entry per part of the state. Its key names it and is the same on every replica; its value is
  * canonical: equal states have equal bytes. The state digest is built from the same bytes, so two

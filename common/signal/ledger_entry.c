@@ -1,6 +1,6 @@
 /* Rows as entries of a checkpoint and of the digest: checkpoint_format.h. */
+#include "common/base/varint.h"
 #include "common/signal/ledger_state.h"
-#include "common/signal/varint.h"
 
 #include <stdio.h>
 

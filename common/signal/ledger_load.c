@@ -1,6 +1,6 @@
 /* Entries of a checkpoint into rows: checkpoint_format.h. */
+#include "common/base/varint.h"
 #include "common/signal/ledger_state.h"
-#include "common/signal/varint.h"
 
 static err_t s_load_cell(ledger_t *self, const entry_key_t *key, slice_t value, errbuf_t *errbuf)
 {

@@ -6,8 +6,8 @@
  * pair the one in the chunk with the highest number holds. When a part's chunks hold more than
  * twice as many records as it has pairs, the next checkpoint writes the part anew and deletes them,
  * which costs at most one more record per record appended. */
+#include "common/base/varint.h"
 #include "common/signal/ledger_state.h"
-#include "common/signal/varint.h"
 
 enum {
     CHUNK_SIZE = 64 * 1024, /* a chunk is put when it has reached this */

@@ -2,6 +2,7 @@
 #include "common/wire/token.h"
 
 #include "common/base/check.h"
+#include "common/base/varint.h"
 
 static_assert(TOKEN_STREAM_SIZE_MIN == 1 + 1 + 8 + 1, "shard, region, incarnation, seq");
 
@@ -163,18 +164,10 @@ bool token_is_covered(const token_t *self, const stream_position_t *applied, uin
 
 /* -- bytes ------------------------------------------------------------------------------------- */
 
-enum { VARINT_SIZE_MAX = 10 };
-
 static void s_put_varint(buffer_t *out, uint64_t number)
 {
     uint8_t bytes[VARINT_SIZE_MAX];
-    size_t size = 0;
-    while (number >= 0x80) {
-        bytes[size++] = (uint8_t)(number | 0x80);
-        number >>= 7;
-    }
-    bytes[size++] = (uint8_t)number;
-    buffer_append(out, bytes, size);
+    buffer_append(out, bytes, (size_t)(varint_put(bytes, number) - bytes));
 }
 
 /* Streams of the group that begins at `first`. */
@@ -220,25 +213,13 @@ err_t token_encode(const token_t *self, buffer_t *out)
     return ERR_OK;
 }
 
-/* Reads one varint in its shortest form. */
 static bool s_take_varint(slice_t *left, uint64_t *ret_number)
 {
-    uint64_t number = 0;
-    for (unsigned i = 0; i < VARINT_SIZE_MAX && i < left->size; i++) {
-        uint8_t byte = left->data[i];
-        bool overflows = i == VARINT_SIZE_MAX - 1 && byte > 1;
-        bool padded = i > 0 && byte == 0;
-        if (overflows || padded) {
-            return false;
-        }
-        number |= (uint64_t)(byte & 0x7f) << (7 * i);
-        if (byte < 0x80) {
-            *left = slice_make(left->data + i + 1, left->size - i - 1);
-            *ret_number = number;
-            return true;
-        }
-    }
-    return false;
+    const uint8_t *at = left->data;
+    const uint8_t *end = left->data + left->size;
+    bool taken = varint_take(&at, end, ret_number);
+    *left = slice_make(at, (size_t)(end - at));
+    return taken;
 }
 
 /* ret NULL: one stream was read; else what was expected */

@@ -15,9 +15,9 @@
  *       u8       region
  *       8 bytes  incarnation, little-endian, never 0
  *       varint   seq, never 0
- * A varint has 7 bits per byte, lowest first, the highest bit set on all but the last byte; the
- * shortest form only. No byte string means the same as another: the empty token is the version
- * alone. Fifteen streams of one tenant take about 180 bytes. */
+ * A varint is that of common/base/varint.h, in its shortest form only. No byte string means the
+ * same as another: the empty token is the version alone. Fifteen streams of one tenant take about
+ * 180 bytes. */
 #ifndef TIDAL_COMMON_WIRE_TOKEN_H
 #define TIDAL_COMMON_WIRE_TOKEN_H
 

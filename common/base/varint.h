@@ -1,8 +1,8 @@
 /* Unsigned numbers in as few bytes as they need: seven bits per byte, lowest first, the high bit
  * set on all bytes but the last (LEB128). A number has one form, so equal states have equal bytes.
  */
-#ifndef TIDAL_COMMON_SIGNAL_VARINT_H
-#define TIDAL_COMMON_SIGNAL_VARINT_H
+#ifndef TIDAL_COMMON_BASE_VARINT_H
+#define TIDAL_COMMON_BASE_VARINT_H
 
 #include <stdbool.h>
 #include <stddef.h>
