@@ -68,11 +68,11 @@ static void s_drop_replay(verify_t *self)
 /* self->replay is then that of the vector. errs as verify_state_replay */
 static err_t s_replay_to(verify_t *self,
                          tenant_id_t tenant,
-                         const verify_vector_t *vector,
+                         const version_vector_t *vector,
                          errbuf_t *errbuf)
 {
     if (self->has_replay && self->replay.tenant.value == tenant.value &&
-        verify_vector_equal(&self->replay.vector, vector)) {
+        version_vector_equal(&self->replay.vector, vector)) {
         return ERR_OK;
     }
     s_drop_replay(self);
@@ -200,12 +200,12 @@ static err_t s_parse_origin(const verify_t *self,
 static err_t s_live_vector(const verify_t *self,
                            slice_t row,
                            tenant_id_t tenant,
-                           verify_vector_t *ret_vector)
+                           version_vector_t *ret_vector)
 {
     pack_reader_t reader;
     pack_value_t head = {.kind = PACK_NIL};
     err_t err = ERR_OK;
-    *ret_vector = (verify_vector_t){0};
+    *ret_vector = (version_vector_t){0};
     if (!pack_find(pack_reader(row), "applied", &reader) || !pack_next(&reader, &head) ||
         head.kind != PACK_MAP) {
         return ERR_INVALID;
@@ -219,7 +219,7 @@ static err_t s_live_vector(const verify_t *self,
         (void)pack_next(&reader, &position);
         err = s_parse_origin(self, origin.as.bytes, tenant, &stream);
         if (err == ERR_OK && pack_as_u64(&position, &seq)) {
-            verify_vector_set(ret_vector, stream, seq);
+            (void)version_vector_raise(ret_vector, stream, seq);
         }
     }
     return err;
@@ -231,7 +231,7 @@ static void s_compare_live(verify_t *self, slice_t row, tenant_id_t tenant)
     char hex[2 * MSG_HASH_SIZE + 1];
     uint8_t digest[MSG_HASH_SIZE];
     errbuf_t errbuf = {""};
-    verify_vector_t vector;
+    version_vector_t vector;
     slice_t region = reply_text(row, "region");
     slice_t found = reply_text(row, "digest");
     (void)snprintf(name, sizeof(name), "running shard-%.*s-%u, tenant %s", (int)region.size,
@@ -247,7 +247,7 @@ static void s_compare_live(verify_t *self, slice_t row, tenant_id_t tenant)
     } else {
         err = s_replay_to(self, tenant, &vector, &errbuf);
     }
-    verify_vector_done(&vector);
+    version_vector_done(&vector);
     if (err != ERR_OK) {
         verify_problem(&self->report, "%s: %s", name, errbuf.text);
         return;
@@ -345,7 +345,7 @@ static void s_drop_live(verify_t *self)
 
 static void s_verify_tenant(verify_t *self, tenant_id_t tenant, verify_state_t *checkpoints)
 {
-    verify_vector_t whole;
+    version_vector_t whole;
     errbuf_t errbuf;
     char name[128];
     s_compare_live_nodes(self, tenant);
@@ -371,7 +371,7 @@ static void s_verify_tenant(verify_t *self, tenant_id_t tenant, verify_state_t *
         self->counts.in_bases += self->replay.counts.in_bases;
         self->materialised += totals.signals;
     }
-    verify_vector_done(&whole);
+    version_vector_done(&whole);
 }
 
 /* Of one tenant, by region; without a checkpoint `ledger` is NULL. */

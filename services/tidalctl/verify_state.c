@@ -9,68 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* -- vectors ----------------------------------------------------------------------------------- */
-
-void verify_vector_set(verify_vector_t *self, stream_id_t stream, uint64_t seq)
+void verify_state_whole(const verify_log_t *log, tenant_id_t tenant, version_vector_t *ret_vector)
 {
-    uint32_t at = 0;
-    while (at < self->count && stream_id_compare(self->positions[at].stream, stream) < 0) {
-        at++;
-    }
-    if (at < self->count && stream_id_equal(self->positions[at].stream, stream)) {
-        self->positions[at].seq = seq;
-        return;
-    }
-    if (self->count == self->capacity) {
-        self->capacity = self->capacity == 0 ? 16 : 2 * self->capacity;
-        self->positions = realloc(self->positions, self->capacity * sizeof(stream_position_t));
-        CHECK(self->positions != NULL);
-    }
-    memmove(&self->positions[at + 1], &self->positions[at],
-            (self->count - at) * sizeof(stream_position_t));
-    self->positions[at] = (stream_position_t){stream, seq};
-    self->count++;
-}
-
-uint64_t verify_vector_get(const verify_vector_t *self, stream_id_t stream)
-{
-    for (uint32_t i = 0; i < self->count; i++) {
-        if (stream_id_equal(self->positions[i].stream, stream)) {
-            return self->positions[i].seq;
-        }
-    }
-    return 0;
-}
-
-bool verify_vector_equal(const verify_vector_t *a, const verify_vector_t *b)
-{
-    for (uint32_t i = 0; i < a->count; i++) {
-        if (verify_vector_get(b, a->positions[i].stream) != a->positions[i].seq) {
-            return false;
-        }
-    }
-    for (uint32_t i = 0; i < b->count; i++) {
-        if (verify_vector_get(a, b->positions[i].stream) != b->positions[i].seq) {
-            return false;
-        }
-    }
-    return true;
-}
-
-void verify_vector_done(verify_vector_t *self)
-{
-    free(self->positions);
-    *self = (verify_vector_t){0};
-}
-
-void verify_state_whole(const verify_log_t *log, tenant_id_t tenant, verify_vector_t *ret_vector)
-{
-    *ret_vector = (verify_vector_t){0};
+    *ret_vector = (version_vector_t){0};
     for (uint32_t i = 0; i < log->stream_count; i++) {
         const verify_stream_t *stream = &log->streams[i];
         if (stream->id.tenant.value == tenant.value) {
-            verify_vector_set(ret_vector, stream->id,
-                              verify_log_longest(log, stream)->checked.last_seq);
+            (void)version_vector_raise(ret_vector, stream->id,
+                                       verify_log_longest(log, stream)->checked.last_seq);
         }
     }
 }
@@ -96,7 +42,7 @@ void verify_state_done(verify_state_t *self)
     dedup_destroy(&self->dedup);
     session_book_destroy(&self->sessions);
     home_book_destroy(&self->home);
-    verify_vector_done(&self->vector);
+    version_vector_done(&self->vector);
     usage_done(&self->usage);
 }
 
@@ -193,7 +139,7 @@ static err_t s_replay_stream(verify_state_t *self,
                              uint64_t through_seq,
                              errbuf_t *errbuf)
 {
-    uint64_t applied = verify_vector_get(&self->vector, stream->id);
+    uint64_t applied = version_vector_get(&self->vector, stream->id);
     wal_reader_t *reader = s_reader(log, stream, applied + 1);
     err_t err = ERR_OK;
     while (err == ERR_OK && applied < through_seq) {
@@ -216,14 +162,14 @@ static err_t s_replay_stream(verify_state_t *self,
         errbuf_prefix(errbuf, "replay %s behind event %" PRIu64,
                       log_stream_text(&verify_log_longest(log, stream)->stream, name), applied);
     }
-    verify_vector_set(&self->vector, stream->id, applied);
+    (void)version_vector_raise(&self->vector, stream->id, applied);
     return err;
 }
 
-static bool s_is_within(const base_head_t *head, const verify_vector_t *vector)
+static bool s_is_within(const base_head_t *head, const version_vector_t *vector)
 {
     for (uint32_t i = 0; i < head->position_count; i++) {
-        if (verify_vector_get(vector, head->positions[i].stream) < head->positions[i].seq) {
+        if (version_vector_get(vector, head->positions[i].stream) < head->positions[i].seq) {
             return false;
         }
     }
@@ -234,16 +180,16 @@ static bool s_is_within(const base_head_t *head, const verify_vector_t *vector)
  * within the vector, and the logs hold what lies between. */
 static bool s_may_begin_with(const verify_log_t *log,
                              const verify_base_t *base,
-                             const verify_vector_t *vector)
+                             const version_vector_t *vector)
 {
     if (base != NULL && !s_is_within(&base->head, vector)) {
         return false;
     }
     for (uint32_t i = 0; i < vector->count; i++) {
-        stream_id_t id = vector->positions[i].stream;
+        stream_id_t id = vector->entries[i].stream;
         uint64_t held = base == NULL ? 0 : base_head_wal_base(&base->head, id).seq;
         const verify_stream_t *stream = verify_log_find(log, id);
-        bool begins_later = stream != NULL && vector->positions[i].seq > held &&
+        bool begins_later = stream != NULL && vector->entries[i].seq > held &&
                             verify_log_longest(log, stream)->checked.first_seq > held + 1;
         if (begins_later) {
             return false;
@@ -255,7 +201,7 @@ static bool s_may_begin_with(const verify_log_t *log,
 /* The whole logs where they are there, else the first base that fits. errs ERR_NOT_FOUND */
 static err_t s_choose_beginning(const verify_log_t *log,
                                 tenant_id_t tenant,
-                                const verify_vector_t *vector,
+                                const version_vector_t *vector,
                                 const verify_base_t **ret_base,
                                 errbuf_t *errbuf)
 {
@@ -277,15 +223,15 @@ static err_t s_choose_beginning(const verify_log_t *log,
 
 static err_t s_replay_all(verify_state_t *self,
                           const verify_log_t *log,
-                          const verify_vector_t *vector,
+                          const version_vector_t *vector,
                           errbuf_t *errbuf)
 {
     err_t err = ERR_OK;
     for (uint32_t i = 0; i < vector->count && err == ERR_OK; i++) {
-        const stream_position_t *position = &vector->positions[i];
+        const stream_position_t *position = &vector->entries[i];
         const verify_stream_t *stream = verify_log_find(log, position->stream);
         uint64_t logged = stream == NULL ? 0 : verify_log_longest(log, stream)->checked.last_seq;
-        uint64_t held = verify_vector_get(&self->vector, position->stream);
+        uint64_t held = version_vector_get(&self->vector, position->stream);
         logged = logged < held ? held : logged;
         if (position->seq > logged) {
             errbuf_set(errbuf,
@@ -323,7 +269,7 @@ static err_t s_load_position(verify_state_t *self, slice_t key, slice_t value, e
     stream_id_t stream = {.tenant = self->tenant,
                           .incarnation = bytes_get_u64_be(key.data + 2),
                           .origin = {{(uint16_t)(key.data[0] << 8 | key.data[1])}, self->shard}};
-    verify_vector_set(&self->vector, stream, bytes_get_u64(value.data));
+    (void)version_vector_raise(&self->vector, stream, bytes_get_u64(value.data));
     return ERR_OK;
 }
 
@@ -422,7 +368,7 @@ static err_t s_load_base_entry(void *context, slice_t key, slice_t value, errbuf
 static err_t s_load_base(verify_state_t *self,
                          const disk_t *disk,
                          const verify_base_t *base,
-                         const verify_vector_t *vector,
+                         const version_vector_t *vector,
                          errbuf_t *errbuf)
 {
     base_reader_t *reader =
@@ -446,7 +392,8 @@ static err_t s_load_base(verify_state_t *self,
     }
     for (uint32_t i = 0; err == ERR_OK && i < head->position_count; i++) {
         self->counts.events += head->positions[i].seq;
-        if (verify_vector_get(&self->vector, head->positions[i].stream) != head->positions[i].seq) {
+        if (version_vector_get(&self->vector, head->positions[i].stream) !=
+            head->positions[i].seq) {
             errbuf_set(errbuf, "%s: its entries stand at another vector than its head says",
                        base->path.text);
             err = ERR_CORRUPT;
@@ -463,7 +410,7 @@ static err_t s_load_base(verify_state_t *self,
 err_t verify_state_replay(const verify_log_t *log,
                           const schema_t *schema,
                           tenant_id_t tenant,
-                          const verify_vector_t *vector,
+                          const version_vector_t *vector,
                           verify_state_t *ret_state,
                           errbuf_t *errbuf)
 {

@@ -8,24 +8,13 @@
 #ifndef TIDAL_SERVICES_TIDALCTL_VERIFY_STATE_H
 #define TIDAL_SERVICES_TIDALCTL_VERIFY_STATE_H
 
+#include "common/crdt/version_vector.h"
 #include "common/engine/usage.h"
 #include "common/session/dedup.h"
 #include "common/session/home_book.h"
 #include "common/session/session_book.h"
 #include "common/signal/ledger.h"
 #include "services/tidalctl/verify_log.h"
-
-/* How far each stream is applied, in the order of stream_id_compare. Zeroed: nothing is. */
-typedef struct {
-    stream_position_t *positions;
-    uint32_t count;
-    uint32_t capacity;
-} verify_vector_t;
-
-void verify_vector_set(verify_vector_t *self, stream_id_t stream, uint64_t seq);
-uint64_t verify_vector_get(const verify_vector_t *self, stream_id_t stream);
-bool verify_vector_equal(const verify_vector_t *a, const verify_vector_t *b);
-void verify_vector_done(verify_vector_t *self);
 
 /* What a replay went through. */
 typedef struct {
@@ -45,13 +34,13 @@ typedef struct {
     dedup_t *dedup;
     session_book_t *sessions;
     home_book_t *home;
-    verify_vector_t vector;
+    version_vector_t vector;
     usage_t usage;
     verify_counts_t counts; /* of a replay */
 } verify_state_t;
 
-/* The vector of everything that is logged. The caller calls verify_vector_done. */
-void verify_state_whole(const verify_log_t *log, tenant_id_t tenant, verify_vector_t *ret_vector);
+/* The vector of everything that is logged. The caller calls version_vector_done. */
+void verify_state_whole(const verify_log_t *log, tenant_id_t tenant, version_vector_t *ret_vector);
 
 /* out ret_state  done by verify_state_done
  * errs ERR_NOT_FOUND the logs begin later than event 1, and no base lies within the vector ·
@@ -59,7 +48,7 @@ void verify_state_whole(const verify_log_t *log, tenant_id_t tenant, verify_vect
 err_t verify_state_replay(const verify_log_t *log,
                           const schema_t *schema,
                           tenant_id_t tenant,
-                          const verify_vector_t *vector,
+                          const version_vector_t *vector,
                           verify_state_t *ret_state,
                           errbuf_t *errbuf);
 

@@ -236,7 +236,7 @@ static const schema_t *s_schema(void)
     return &s_default;
 }
 
-static verify_state_t s_replay(const verify_log_t *log, const verify_vector_t *vector)
+static verify_state_t s_replay(const verify_log_t *log, const version_vector_t *vector)
 {
     verify_state_t state;
     errbuf_t errbuf = {""};
@@ -248,10 +248,10 @@ static verify_state_t s_replay(const verify_log_t *log, const verify_vector_t *v
 
 static verify_state_t s_replay_all(const verify_log_t *log)
 {
-    verify_vector_t whole;
+    version_vector_t whole;
     verify_state_whole(log, s_tenant, &whole);
     verify_state_t state = s_replay(log, &whole);
-    verify_vector_done(&whole);
+    version_vector_done(&whole);
     return state;
 }
 
@@ -408,22 +408,22 @@ static void test_verify_state_replay_stops_at_its_vector(void **state)
     sim_disk_t *sim = s_mesh();
     problems_t problems;
     verify_log_t log = s_open_logs(sim_disk_disk(sim), &problems);
-    verify_vector_t vector = {0};
+    version_vector_t vector = {0};
     verify_state_t part;
     errbuf_t errbuf;
-    verify_vector_set(&vector, s_stream(s_us), 5);
-    part = s_replay(&log, &vector);
-    assert_int_equal(part.counts.logged.signals, 5);
-    verify_state_done(&part);
-    verify_vector_set(&vector, s_stream(s_us), 4);
+    (void)version_vector_raise(&vector, s_stream(s_us), 4);
     assert_int_equal(verify_state_replay(&log, s_schema(), s_tenant, &vector, &part, &errbuf),
                      ERR_GAP);
     assert_non_null(strstr(errbuf.text, "end of a batch"));
-    verify_vector_set(&vector, s_stream(s_us), 11);
+    (void)version_vector_raise(&vector, s_stream(s_us), 5);
+    part = s_replay(&log, &vector);
+    assert_int_equal(part.counts.logged.signals, 5);
+    verify_state_done(&part);
+    (void)version_vector_raise(&vector, s_stream(s_us), 11);
     assert_int_equal(verify_state_replay(&log, s_schema(), s_tenant, &vector, &part, &errbuf),
                      ERR_GAP);
     assert_non_null(strstr(errbuf.text, "events 11..11"));
-    verify_vector_done(&vector);
+    version_vector_done(&vector);
     verify_log_close(&log);
     sim_disk_destroy(&sim);
 }
@@ -450,7 +450,7 @@ static store_memory_t *s_checkpoint(verify_state_t *of)
         store_batch_put(batch, slice_make(key, sizeof(key)), slice_make(value, sizeof(value)));
     }
     for (uint32_t i = 0; i < of->vector.count; i++) {
-        const stream_position_t *position = &of->vector.positions[i];
+        const stream_position_t *position = &of->vector.entries[i];
         uint8_t key[19] = {0, 0, 0, 0, 0, 0, 0, 1, 'V'};
         uint8_t value[8];
         key[10] = (uint8_t)position->stream.origin.region.value;
@@ -504,16 +504,16 @@ static void test_verify_state_checkpoint_equals_the_replay(void **state)
     sim_disk_t *sim = s_mesh();
     problems_t problems;
     verify_log_t log = s_open_logs(sim_disk_disk(sim), &problems);
-    verify_vector_t vector = {0};
-    verify_vector_set(&vector, s_stream(s_us), 6);
-    verify_vector_set(&vector, s_stream(s_eu), 7);
+    version_vector_t vector = {0};
+    (void)version_vector_raise(&vector, s_stream(s_us), 6);
+    (void)version_vector_raise(&vector, s_stream(s_eu), 7);
     verify_state_t part = s_replay(&log, &vector);
     store_memory_t *memory = s_checkpoint(&part);
     assert_int_equal(s_compare(&log, memory, &problems), 0);
     assert_string_equal(problems.texts, "");
     store_memory_destroy(&memory);
     verify_state_done(&part);
-    verify_vector_done(&vector);
+    version_vector_done(&vector);
     verify_log_close(&log);
     sim_disk_destroy(&sim);
 }
@@ -525,11 +525,11 @@ static void test_verify_state_lost_or_doubled_events_are_named(void **state)
     sim_disk_t *sim = s_mesh();
     problems_t problems;
     verify_log_t log = s_open_logs(sim_disk_disk(sim), &problems);
-    verify_vector_t vector = {0};
-    verify_vector_set(&vector, s_stream(s_us), 6);
+    version_vector_t vector = {0};
+    (void)version_vector_raise(&vector, s_stream(s_us), 6);
     verify_state_t part = s_replay(&log, &vector);
     /* Events 7..10 are claimed and were never applied. */
-    verify_vector_set(&part.vector, s_stream(s_us), 10);
+    (void)version_vector_raise(&part.vector, s_stream(s_us), 10);
     store_memory_t *memory = s_checkpoint(&part);
     /* Two cells, their seen pairs, and the usage. */
     assert_int_equal(s_compare(&log, memory, &problems), 7);
@@ -539,7 +539,7 @@ static void test_verify_state_lost_or_doubled_events_are_named(void **state)
     assert_non_null(strstr(problems.texts, "cell item 7 signal 1 cohort pair:0: the logs have it"));
     store_memory_destroy(&memory);
     verify_state_done(&part);
-    verify_vector_done(&vector);
+    version_vector_done(&vector);
     verify_log_close(&log);
     sim_disk_destroy(&sim);
 }
@@ -607,7 +607,7 @@ static void s_write_base(const disk_t *disk,
                          wal_hash_t hash)
 {
     base_position_t position = {
-        .stream = s_stream(s_us), .seq = of->vector.positions[0].seq, .hash = hash};
+        .stream = s_stream(s_us), .seq = of->vector.entries[0].seq, .hash = hash};
     base_head_t head = {
         .tenant = s_tenant, .shard = s_shard, .position_count = 1, .positions = &position};
     verify_state_digest(of, head.digest);
@@ -657,10 +657,10 @@ static void test_verify_state_replay_begins_with_a_base(void **state)
     problems_t problems;
     verify_log_t log = s_open_logs(disk, &problems);
     verify_state_t whole = s_replay_all(&log);
-    verify_vector_t vector = {0};
-    verify_vector_set(&vector, s_stream(s_us), 5);
+    version_vector_t vector = {0};
+    (void)version_vector_raise(&vector, s_stream(s_us), 5);
     verify_state_t part = s_replay(&log, &vector);
-    verify_vector_done(&vector);
+    version_vector_done(&vector);
     verify_log_close(&log);
     wal_reader_t *reader = wal_reader_new(&(wal_reader_options_t){
         .disk = disk, .folder = s_folder("us", s_us), .stream = s_stream(s_us), .from_seq = 5});
@@ -692,7 +692,7 @@ static void test_verify_state_replay_begins_with_a_base(void **state)
     verify_state_t none;
     assert_int_equal(verify_state_replay(&log, s_schema(), s_tenant, &vector, &none, &errbuf),
                      ERR_NOT_FOUND);
-    verify_vector_done(&vector);
+    version_vector_done(&vector);
     verify_state_done(&whole);
     verify_state_done(&part);
     verify_state_done(&again);
