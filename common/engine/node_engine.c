@@ -785,6 +785,10 @@ static replica_counters_t s_sum(const node_engine_t *self, ledger_totals_t *ret_
         sum.session_repeated += one.session_repeated;
         sum.session_refused += one.session_refused;
         sum.session_idle += one.session_idle;
+        sum.pair_producers += one.pair_producers;
+        sum.pair_intervals += one.pair_intervals;
+        sum.pair_positions += one.pair_positions;
+        sum.pair_memory_bytes += one.pair_memory_bytes;
         sum.home_pending += one.home_pending;
         sum.home_sent += one.home_sent;
         sum.home_held += one.home_held;
@@ -855,6 +859,10 @@ uint32_t node_engine_metrics(const node_engine_t *self,
         {"node_session_signals", sum.session_signals},
         {"node_session_signals_repeated", sum.session_repeated},
         {"node_session_refused", sum.session_refused},
+        {"node_pairs_producers", sum.pair_producers},
+        {"node_pairs_intervals", sum.pair_intervals},
+        {"node_pairs_positions", sum.pair_positions},
+        {"node_pairs_memory_bytes", sum.pair_memory_bytes},
         {"node_home_pending", sum.home_pending},
         {"node_home_sent", sum.home_sent},
         {"node_home_held", sum.home_held},

@@ -703,6 +703,12 @@ replica_counters_t replica_counters(const replica_t *self)
     counters.open_sessions = sessions.open;
     counters.session_signals = sessions.signals;
     counters.session_repeated = sessions.repeated;
+    dedup_totals_t pairs;
+    dedup_totals(self->dedup, &pairs);
+    counters.pair_producers = pairs.producers;
+    counters.pair_intervals = pairs.intervals;
+    counters.pair_positions = pairs.positions;
+    counters.pair_memory_bytes = pairs.memory_bytes;
     counters.home_pending = home_book_pending_count(self->home);
     return counters;
 }

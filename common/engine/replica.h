@@ -210,6 +210,10 @@ typedef struct {
     uint64_t session_repeated;   /* not kept: their number had come before */
     uint64_t session_refused;    /* writes of sessions that the book did not admit */
     uint64_t session_idle;       /* closed by this leader for their age */
+    uint64_t pair_producers;     /* whose requests are remembered, now */
+    uint64_t pair_intervals;     /* of their numbers, now */
+    uint64_t pair_positions;     /* of requests that are not stable, now */
+    uint64_t pair_memory_bytes;  /* of all that, now */
     uint64_t home_pending;       /* writes for all shards not known to be held by all, now */
     uint64_t home_sent;          /* of them sent to other shards, counted for each */
     uint64_t home_held;          /* logged as held by all */

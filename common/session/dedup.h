@@ -161,7 +161,7 @@ typedef struct {
     uint64_t memory_bytes;
 } dedup_totals_t;
 
-/* cost O(1) */
+/* cost one look at each stream */
 void dedup_totals(const dedup_t *self, dedup_totals_t *ret_totals);
 
 typedef struct {

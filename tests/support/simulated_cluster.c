@@ -393,7 +393,7 @@ static uint64_t s_send_form(simulated_cluster_t *self, node_id_t node, const msg
     msg_t msg = {.type = MSG_WRITE};
     msg.as.write = *form;
     msg.as.write.request_id = ++self->next_request_id;
-    msg.as.write.tenant = TENANT_DEFAULT;
+    msg.as.write.tenant = form->tenant.value != 0 ? form->tenant : TENANT_DEFAULT;
     msg.as.write.shard = node.shard;
     msg.as.write.timeout_ms = form->timeout_ms != 0 ? form->timeout_ms : 5000;
     return s_send(self, node, &msg) == ERR_OK ? self->next_request_id : 0;

@@ -84,7 +84,7 @@ simulated_write_t simulated_cluster_write_to(simulated_cluster_t *self,
                                              uint32_t count,
                                              simulated_form_t form);
 /* A write of any records, with level, pair, token, payload and event_count as in `form`. In its
- * timeout_ms 0: 5000. */
+ * tenant 0: default, in its timeout_ms 0: 5000. */
 simulated_write_t simulated_cluster_write_form(simulated_cluster_t *self,
                                                node_id_t node,
                                                const msg_write_t *form);
