@@ -724,7 +724,7 @@ uint32_t node_engine_states(node_engine_t *self, now_t now, const msg_node_state
         state->usage = memory->usage;
         state->usage_count = s_usage(replica, memory->usage);
         uint64_t sum = s_applied_sum(state);
-        if (sum == memory->applied_sum) {
+        if (sum == memory->applied_sum && replica_is_settled(replica)) {
             replica_digest(replica, state->digest);
         }
         memory->applied_sum = sum;

@@ -176,6 +176,10 @@ const usage_t *replica_usage(const replica_t *self);
 uint64_t replica_follower_lag(const replica_t *self, region_id_t region);
 /* Regions that hold this tenant and shard, but for the own one. */
 region_set_t replica_others(const replica_t *self);
+/* Whether nothing is logged that the state does not have: a pair is seen when it is logged, and the
+ * vector names it when it is applied, so only then do vector and digest belong together. */
+bool replica_is_settled(const replica_t *self);
+/* Of a settled replica (else of none that there is). */
 void replica_digest(replica_t *self, uint8_t ret_digest[MSG_HASH_SIZE]);
 /* How far each stream of this (tenant, shard) is behind, as lag_rows (lag.h).
  * out ret_rows  room for row_count_max; returns how many were written */

@@ -248,6 +248,12 @@ void replica_mark_all(replica_t *self)
     home_book_mark_all(self->home);
 }
 
+bool replica_is_settled(const replica_t *self)
+{
+    return self->log == NULL ||
+           wal_log_appended_seq(self->log) == replica_applied_seq(self, wal_log_stream(self->log));
+}
+
 void replica_digest(replica_t *self, uint8_t ret_digest[MSG_HASH_SIZE])
 {
     /* Two sums of 128 bits: of the ledger and the sessions, and of the pairs seen. */

@@ -277,6 +277,15 @@ void replica_read(
     if (!s_has_reached(self, reply_to, read, bytes, now)) {
         return;
     }
+    errbuf_t errbuf = {{0}};
+    if (read->kind == READ_DIGEST && !replica_is_settled(self)) {
+        err_t err = replica_flush(self, now, &errbuf);
+        if (err != ERR_OK) {
+            replica_fail(self, err, &errbuf);
+            s_refuse(self, reply_to, read, CODE_INTERNAL, errbuf.text);
+            return;
+        }
+    }
     msg_t msg;
     s_begin(self, read, &msg);
     msg_staleness_t staleness[REGION_COUNT_MAX];
@@ -293,7 +302,6 @@ void replica_read(
                  "more, or read from another region");
         return;
     }
-    errbuf_t errbuf = {{0}};
     code_t code = s_fill(self, read, now, &msg, &errbuf);
     if (code != CODE_OK) {
         s_refuse(self, reply_to, read, code, errbuf.text);
