@@ -479,8 +479,8 @@ static void s_run_random(uint64_t seed)
             s_assert_effect(&run, &effects.list[i]);
         }
     }
-    for (char name = 'a'; name < 'a' + RANDOM_STREAMS; name++) {
-        assert_int_equal(applier_applied_seq(run.applier, s_stream(name)),
+    for (int i = 0; i < RANDOM_STREAMS; i++) {
+        assert_int_equal(applier_applied_seq(run.applier, s_stream((char)('a' + i))),
                          RANDOM_BATCHES * RANDOM_BATCH_SIZE);
     }
     applier_destroy(&run.applier);
