@@ -616,6 +616,22 @@ static void test_leader_heads_of_unknown_streams_are_kept(void **state)
     leader_destroy(&leader);
 }
 
+/* What is told first of all, before this node has a stream of its own, counts as well. */
+static void test_leader_first_stream_may_be_another_regions(void **state)
+{
+    (void)state;
+    leader_t *leader = s_new();
+    region_set_t replicas;
+    leader_event_t head = {.kind = LEADER_EVENT_HEAD};
+    stream_id_t stream = {.tenant = {1}, .incarnation = 9, .origin = {{S_EU}, {0}}};
+    head.as.head = (stream_position_t){stream, 5};
+    (void)s_step(leader, head);
+    (void)s_record(leader, 4, S_US, s_regions(S_US, S_EU, S_AP));
+    (void)leader_durability(leader, stream, 5, &replicas);
+    assert_int_equal(replicas.bits, s_regions(S_EU, 0, 0).bits);
+    leader_destroy(&leader);
+}
+
 /* A settled follower of a tenant that accepts islands. */
 static leader_t *s_follower(bool accepts_islands)
 {
@@ -731,6 +747,7 @@ int main(void)
         cmocka_unit_test(test_leader_has_room_for_its_own_streams),
         cmocka_unit_test(test_leader_origin_holds_its_own_stream),
         cmocka_unit_test(test_leader_heads_of_unknown_streams_are_kept),
+        cmocka_unit_test(test_leader_first_stream_may_be_another_regions),
         cmocka_unit_test(test_leader_island_begins_and_ends_with_the_leaders_silence),
         cmocka_unit_test(test_leader_island_needs_policy_and_leader),
         cmocka_unit_test(test_leader_island_answers_from_its_own_disk),
