@@ -289,14 +289,16 @@ void replica_read(
     msg_t msg;
     s_begin(self, read, &msg);
     msg_staleness_t staleness[REGION_COUNT_MAX];
+    uint32_t staleness_count = 0;
     if (read->kind == READ_PAIR) {
         msg.as.read_reply.applied_count = 0; /* no client sees the answer */
     } else {
-        msg.as.read_reply.staleness_count = s_staleness(self, now, staleness);
+        staleness_count = s_staleness(self, now, staleness);
     }
+    msg.as.read_reply.staleness_count = staleness_count;
     msg.as.read_reply.staleness = staleness;
     if (read->max_staleness_ms != UINT32_MAX &&
-        s_is_too_old(staleness, msg.as.read_reply.staleness_count, read->max_staleness_ms)) {
+        s_is_too_old(staleness, staleness_count, read->max_staleness_ms)) {
         s_refuse(self, reply_to, read, CODE_STALE,
                  "what this replica has is older than max_staleness_ms; retry, allow "
                  "more, or read from another region");
