@@ -236,7 +236,7 @@ static void s_carry_out_read(replica_t *self, const applier_effect_t *effect, no
     replica_stream_t *at = replica_require_stream(
         self, effect->stream, effect->stream.origin.region.value == self->env->self.region.value);
     uint64_t next_seq = effect->first_seq;
-    errbuf_t errbuf;
+    errbuf_t errbuf = {{0}};
     err_t err = ERR_OK;
     while (err == ERR_OK && next_seq <= effect->last_seq) {
         wal_reader_t *reader = replica_reader_at(self, at, next_seq);
@@ -248,6 +248,13 @@ static void s_carry_out_read(replica_t *self, const applier_effect_t *effect, no
             next_seq = wal_batch_last_seq(&batch) + 1;
             err = s_offer_batch(self, &batch, now, &errbuf);
         }
+    }
+    if (err == ERR_CORRUPT && at->is_own) {
+        /* Nobody else writes it, so it comes to nothing to wait. */
+        errbuf_prefix(&errbuf,
+                      "damaged log, nothing was changed (put the file back from a copy, or "
+                      "move the stream's folder away so that its replicas serve it)");
+        replica_fail(self, err, &errbuf);
     }
     if (err == ERR_CONFLICT || self->fatal != ERR_OK) {
         wal_reader_destroy(&at->reader); /* the core has ended the read itself, or all ends */

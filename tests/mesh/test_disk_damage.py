@@ -209,6 +209,37 @@ def test_damaged_middle_of_an_own_log_stops_the_node_alone(mesh):
     return lines[0].split("text=")[-1]
 
 
+def test_damage_in_a_sealed_segment_of_an_own_log_is_told(mesh):
+    """Sealed segments are not read at a start, but when they are replayed: the leader, whose checkpoint is
+    gone, ends there and names the file, changes nothing, and starts by itself with the bit flipped back."""
+    written = Written(mesh)
+    written.more(30)
+    mesh.await_equal(10.0)
+    node = f"shard-{LEADER}-{SHARD}"
+    folder = os.path.join(mesh.data, LEADER, f"shard-{SHARD}")
+    path = mesh.segments(LEADER, SHARD, LEADER)[-2]
+    mesh.kill(node, hold=True)
+    shutil.rmtree(os.path.join(folder, "store"))
+    offset, size, _ = batches(path)[2]
+    flip(path, offset + size // 2)
+    before = files_below(folder)
+    said_before = len(mesh.log(node))
+    mesh.release(node)
+    wait_until(lambda: "event=child_config_error" in mesh.log(node)[said_before:], 20.0,
+               "the keeper says that a restart does not mend it")
+    lines = [line for line in mesh.log(node)[said_before:].splitlines()
+             if f"segment {int(os.path.basename(path).split('.')[0])} " in line]
+    assert lines and "move the stream's folder away" in lines[0], mesh.log(node)[said_before:]
+    after = files_below(folder)
+    assert after.keys() == before.keys() and after[path] == before[path], "a file was changed"
+    flip(path, offset + size // 2)
+    mesh.wait_ready(node, 20.0)
+    written.more(2)
+    mesh.await_equal(15.0)
+    mesh.check_counts(written.truth)
+    return lines[0].split("text=")[-1][:200]
+
+
 def test_damaged_end_of_an_own_log_is_not_passed_over(mesh):
     """The last batch, acknowledged by all regions, no longer verifies: to the node alone that is a
     torn tail. The others hold it, so the node does not serve what is left as if it were all: it gives
