@@ -130,6 +130,12 @@ static err_t s_use_table(node_engine_t *self, now_t now, errbuf_t *errbuf)
     if (table == NULL) {
         return ERR_OK;
     }
+    err_t fits = table_check_topology(table, self->env.topology, errbuf);
+    if (fits != ERR_OK) {
+        errbuf_prefix(errbuf, "the data folder belongs to another topology: start with that one, "
+                              "or with an empty data folder");
+        return fits;
+    }
     for (uint32_t i = 0; i < table_tenant_count(table); i++) {
         const table_tenant_t *tenant = table_tenant_at(table, i);
         if (!table_is_placed(table, tenant->id, self->env.self.region)) {

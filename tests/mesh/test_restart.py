@@ -207,6 +207,27 @@ def test_a_port_that_is_taken_is_named(mesh):
     return next(line.split("text=")[1] for line in said.splitlines() if "address in use" in line)
 
 
+def test_data_of_another_topology_is_refused(mesh):
+    """Control plane and nodes say that the folder is another topology's; with its own it starts as before."""
+    before = mesh.await_equal(10.0)
+    mesh.down()
+    other = mesh_support.Mesh(2, mesh.shards, data=mesh.data)
+    try:
+        for program, name in (("tidal_control_plane", "control"),
+                              ("tidal_shard_node", "shard-us-east-0")):
+            result = subprocess.run([os.path.join(BIN, program), "--topology", other.topology,
+                                     "--data", mesh.data, "--name", name], capture_output=True,
+                                    text=True, timeout=20, check=False)
+            said = result.stdout + result.stderr
+            assert result.returncode == 78, (program, result.returncode, said)
+            assert "topology" in said and "level=error" in said and "level=fatal" not in said, said
+    finally:
+        shutil.rmtree(other.folder)
+    up(mesh)
+    assert mesh.await_equal(10.0) == before
+    return said.split("text=")[-1].strip()[:200]
+
+
 def test_a_schema_without_a_logged_signal_skips_nothing(mesh):
     """A signal type that the log holds is taken from the schema: the nodes that hold such signals say
     so and stop, and skip none. With the schema as it was, nothing is missing."""
