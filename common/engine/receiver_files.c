@@ -516,7 +516,13 @@ static receiver_replica_t *s_require_replica(receiver_engine_t *self, stream_id_
     if (!event.is_placed || event.is_own) {
         return NULL; /* of a node of this region, which keeps it: or has not given it up yet */
     }
-    return replica != NULL ? replica : receiver_files_add(self, stream, slice_text(tenant->name));
+    receiver_replica_t named = {.stream = stream};
+    (void)snprintf(named.tenant_name, sizeof(named.tenant_name), "%s", tenant->name);
+    wal_base_t join;
+    if (replica == NULL && s_find_join(self, &named, &join, NULL) == ERR_OK) {
+        replica = receiver_files_add(self, stream, slice_text(tenant->name));
+    }
+    return replica; /* a floor that no base bears out is no reason to begin a stream */
 }
 
 void receiver_files_floor(receiver_engine_t *self, const stream_position_t *floor, now_t now)

@@ -21,8 +21,13 @@ void replica_send_reply(replica_t *self, uint64_t reply_to, const msg_t *msg)
     net->forget(net->context, reply_to);
 }
 
-/* No sooner than the node has ended: what comes just then is lost with the connection. */
-enum { S_STOPPING_RETRY_MS = 300 };
+enum {
+    S_FUTURE_S = 3600,            /* an event's time, ahead of the leader's clock */
+    S_STAMP_FUTURE_S = 24 * 3600, /* a gateway's stamp */
+
+    /* No sooner than the node has ended: what comes just then is lost with the connection. */
+    S_STOPPING_RETRY_MS = 300
+};
 
 void replica_refuse_write(
     replica_t *self, uint64_t reply_to, uint64_t request_id, code_t code, const char *message)
@@ -168,7 +173,6 @@ static bool s_payload_is_fine(const replica_t *self,
                               now_t now,
                               errbuf_t *errbuf)
 {
-    enum { S_FUTURE_S = 3600 };
     int64_t ts_max_ns = now.wall_ns + (int64_t)S_FUTURE_S * 1000 * ENGINE_NS_PER_MS;
     size_t begin = 0;
     size_t offset = 0;
@@ -213,14 +217,15 @@ static code_t s_check(replica_t *self, const msg_write_t *write, now_t now, errb
         errbuf_set(errbuf, "the node is not ready: %s; retry", reason);
         return CODE_UNAVAILABLE;
     }
-    int64_t skew_ns = (int64_t)self->env->topology->timing.clock_skew_ms * ENGINE_NS_PER_MS;
-    int64_t ahead_ns = write->hlc_is_explicit ? hlc_ahead_ns(write->hlc, now.wall_ns) : 0;
-    if (ahead_ns > skew_ns) {
-        errbuf_set(
-            errbuf,
-            "hlc: expected a wall time at most %u ms ahead of the leader's clock, found %lld "
-            "ms ahead; check the sender's clock",
-            self->env->topology->timing.clock_skew_ms, (long long)(ahead_ns / ENGINE_NS_PER_MS));
+    /* A gateway's stamp comes after what its client has seen, so it may be ahead; but not for ever. */
+    int64_t bound_ms = write->hlc_is_explicit ? (int64_t)self->env->topology->timing.clock_skew_ms
+                                              : (int64_t)S_STAMP_FUTURE_S * 1000;
+    int64_t ahead_ms = hlc_ahead_ns(write->hlc, now.wall_ns) / ENGINE_NS_PER_MS;
+    if (hlc_ahead_ns(write->hlc, now.wall_ns) > bound_ms * ENGINE_NS_PER_MS) {
+        errbuf_set(errbuf,
+                   "hlc: expected a wall time at most %lld ms ahead of the leader's clock, found "
+                   "%lld ms ahead; check the sender's clock",
+                   (long long)bound_ms, (long long)ahead_ms);
         return CODE_CLOCK_SKEW;
     }
     return s_payload_is_fine(self, write, now, errbuf) ? CODE_OK : CODE_BAD_REQUEST;

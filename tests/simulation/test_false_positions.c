@@ -1,5 +1,6 @@
 /* The suite `false_positions`: a receiver of another region that tells what cannot be so. Refused, counted,
  * nothing changed, and nobody is told that a write is held where it is not. */
+#include "common/wal/record.h"
 #include "tests/support/simulated_cluster.h"
 
 #include <setjmp.h>
@@ -117,12 +118,62 @@ static void test_false_positions_of_an_epoch_do_not_last(void **state)
     simulated_cluster_destroy(&cluster);
 }
 
+/* Goal: what a node is said to have told of a floor begins no stream, where no base knows it. */
+static void test_false_positions_of_a_floor_begin_nothing(void **state)
+{
+    (void)state;
+    simulated_cluster_t *cluster = s_cluster();
+    const process_address_t receiver = {PROCESS_RECEIVER, {2}, {0}};
+    stream_position_t floor = {s_write(cluster, ACK_REPLICATED, 1).stream, 5};
+    uint64_t streams = simulated_cluster_metric(cluster, receiver, "receiver_streams");
+    floor.stream.incarnation++;
+    msg_t msg = {.type = MSG_LOG_FLOOR};
+    msg.as.log_floor =
+        (msg_log_floor_t){.from = {PROCESS_NODE, {2}, {0}}, .floor_count = 1, .floors = &floor};
+    simulated_cluster_hand(cluster, receiver, &msg);
+    simulated_cluster_run_ms(cluster, 1000);
+    assert_int_equal(simulated_cluster_metric(cluster, receiver, "receiver_streams"), streams);
+    simulated_cluster_destroy(&cluster);
+}
+
+/* Goal: a stamp that would move everybody's clock on for years is refused, whoever says that it is a
+ * gateway's; one a bit ahead is taken. */
+static void test_false_positions_in_time_are_refused(void **state)
+{
+    (void)state;
+    simulated_cluster_t *cluster = s_cluster();
+    record_t record = {.type = RECORD_RELATION, .event_count = 1};
+    record.as.relation.user.value = 4;
+    record.as.relation.target = 7;
+    record.as.relation.action = RELATION_HIDE;
+    record.as.relation.set = true;
+    const int64_t ahead_ns[] = {INT64_C(90000000000000), INT64_C(60000000000)};
+    for (int i = 0; i < 2; i++) {
+        hlc_stamp_t stamp = {simulated_cluster_now_ns(cluster) + ahead_ns[i], 0, 0x1ffff};
+        record.as.relation.hlc = stamp;
+        buffer_t payload;
+        buffer_init(&payload);
+        record_append(&payload, &record);
+        msg_write_t form = {.level = ACK_REPLICATED,
+                            .hlc = stamp,
+                            .event_count = 1,
+                            .payload = buffer_slice(&payload)};
+        simulated_write_t write = simulated_cluster_write_form(
+            cluster, simulated_cluster_leader(cluster, (shard_id_t){0}), &form);
+        assert_int_equal(write.code, i == 0 ? CODE_CLOCK_SKEW : CODE_OK);
+        buffer_done(&payload);
+    }
+    simulated_cluster_destroy(&cluster);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_false_positions_that_cannot_be_are_refused),
         cmocka_unit_test(test_false_positions_ahead_of_the_log_acknowledge_nothing),
         cmocka_unit_test(test_false_positions_of_an_epoch_do_not_last),
+        cmocka_unit_test(test_false_positions_of_a_floor_begin_nothing),
+        cmocka_unit_test(test_false_positions_in_time_are_refused),
     };
     return cmocka_run_group_tests_name("false_positions", tests, NULL, NULL);
 }
