@@ -217,7 +217,7 @@ static code_t s_check(replica_t *self, const msg_write_t *write, now_t now, errb
         errbuf_set(errbuf, "the node is not ready: %s; retry", reason);
         return CODE_UNAVAILABLE;
     }
-    /* A gateway's stamp comes after what its client has seen, so it may be ahead; but not for ever. */
+    /* A gateway's stamp comes after what its client has seen, so it may be ahead; within bounds. */
     int64_t bound_ms = write->hlc_is_explicit ? (int64_t)self->env->topology->timing.clock_skew_ms
                                               : (int64_t)S_STAMP_FUTURE_S * 1000;
     int64_t ahead_ms = hlc_ahead_ns(write->hlc, now.wall_ns) / ENGINE_NS_PER_MS;
