@@ -133,8 +133,8 @@ static s_stream_t *s_require_stream(shipper_t *self, stream_id_t stream)
         if (self->stream_count == self->stream_capacity) {
             self->stream_capacity = self->stream_capacity == 0 ? 16 : self->stream_capacity * 2;
             self->streams = realloc(self->streams, self->stream_capacity * sizeof(*self->streams));
-            CHECK(self->streams != NULL);
         }
+        CHECK(self->streams != NULL);
         self->streams[self->stream_count++] = (s_stream_t){.stream = stream};
     }
     return &self->streams[row];

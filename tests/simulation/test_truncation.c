@@ -262,7 +262,7 @@ static void test_truncation_waits_for_a_region_that_is_away(void **state)
         }
     }
     simulated_cluster_run_ms(cluster, 10000);
-    assert_true(s_log_bytes(cluster) > logged + 10 * S_RETAIN);
+    assert_true(s_log_bytes(cluster) > logged + UINT64_C(10) * S_RETAIN);
     assert_int_equal(s_metric(cluster, s_process(PROCESS_NODE, 1), "node_truncated_segments"),
                      before);
     for (int i = 0; i < 4; i++) {
@@ -277,7 +277,7 @@ static void test_truncation_waits_for_a_region_that_is_away(void **state)
     }
     simulated_cluster_run_ms(cluster, 5000);
     assert_true(s_metric(cluster, s_process(PROCESS_NODE, 1), "node_truncated_segments") > before);
-    assert_true(s_log_bytes(cluster) < logged + 3 * S_RETAIN);
+    assert_true(s_log_bytes(cluster) < logged + UINT64_C(3) * S_RETAIN);
     s_assert_all_there(cluster, sent);
     simulated_cluster_destroy(&cluster);
 }
