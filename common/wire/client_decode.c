@@ -187,8 +187,9 @@ static bool s_take_producer(client_decoder_t *self)
     client_request_t *request = &self->request;
     bool has_producer = client_has(&self->map, CLIENT_KEY_PRODUCER);
     if (has_producer != client_has(&self->map, CLIENT_KEY_SEQ)) {
-        return client_refuse(self, CODE_BAD_REQUEST, has_producer ? "seq" : "producer",
-                             "is missing: expected producer and seq together, or neither");
+        return client_refuse(
+            self, CODE_BAD_REQUEST, has_producer ? "seq" : "producer",
+            "expected beside the other one of producer and seq, found none: send both or neither");
     }
     if (!has_producer) {
         return true;

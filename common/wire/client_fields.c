@@ -136,7 +136,8 @@ bool client_need(client_decoder_t *self, const client_map_t *map, client_key_t k
     if (client_has(map, key)) {
         return true;
     }
-    return client_refuse(self, CODE_BAD_REQUEST, s_key_names[key], "is missing");
+    return client_refuse(self, CODE_BAD_REQUEST, s_key_names[key],
+                         "expected by this op, found none: add it");
 }
 
 /* -- typed values ------------------------------------------------------------------------------ */

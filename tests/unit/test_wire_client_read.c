@@ -49,13 +49,13 @@ static void test_wire_client_read_cell_is_checked(void **state)
 {
     wire_fixture_t *fixture = *state;
     pack_put_u64(wire_begin(fixture, "score"), "item", 1);
-    wire_expect_bad(fixture, "signal: is missing");
+    wire_expect_bad(fixture, "signal: expected by this op, found none: add it");
     s_begin_cell(fixture, "score", NULL);
     wire_expect_ok(fixture);
     s_begin_cell(fixture, "count", NULL);
-    wire_expect_bad(fixture, "window: is missing");
+    wire_expect_bad(fixture, "window: expected by this op, found none: add it");
     s_begin_cell(fixture, "velocity", NULL);
-    wire_expect_bad(fixture, "window: is missing");
+    wire_expect_bad(fixture, "window: expected by this op, found none: add it");
     s_begin_cell(fixture, "count", "2h");
     wire_expect_bad(fixture, "window: expected one of `1h` `24h` `7d` `30d` `all`, found `2h`");
     s_begin_cell(fixture, "velocity", "all");
@@ -120,7 +120,7 @@ static void test_wire_client_read_cells_are_bounded(void **state)
     pack_close(&fixture->writer);
     wire_expect_bad(fixture, "signals: expected at least one");
     (void)s_begin_cells(fixture, 1, 1);
-    wire_expect_bad(fixture, "windows: is missing");
+    wire_expect_bad(fixture, "windows: expected by this op, found none: add it");
     writer = s_begin_cells(fixture, 1, 1);
     pack_key(writer, "windows");
     pack_write_encoded(writer, WIRE_BYTES("\x91\xa1"
@@ -148,7 +148,7 @@ static void test_wire_client_read_relation_needs_one_target(void **state)
     pack_put_u64(writer, "creator", 1);
     wire_expect_bad(fixture, "either item or creator, found both");
     pack_put_u64(wire_begin(fixture, "relation"), "item", 1);
-    wire_expect_bad(fixture, "user: is missing");
+    wire_expect_bad(fixture, "user: expected by this op, found none: add it");
 }
 
 /* Goal: a retrieve with everything keeps everything. Method: the sample. */
@@ -207,7 +207,7 @@ static void test_wire_client_read_bad_terms_are_named(void **state)
     s_expect_bad_terms(fixture, WIRE_BYTES("\x01"), CODE_BAD_REQUEST, "terms: expected array");
     s_expect_bad_terms(fixture, WIRE_BYTES("\x91\x01"), CODE_BAD_REQUEST, "terms[0]: expected map");
     s_expect_bad_terms(fixture, WIRE_BYTES("\x91\x80"), CODE_BAD_REQUEST,
-                       "terms[0].signal: is mis");
+                       "terms[0].signal: expected");
     s_expect_bad_terms(fixture,
                        WIRE_BYTES("\x91\x83\xa6signal\xa3vew\xa3"
                                   "agg\xa5"
@@ -222,12 +222,14 @@ static void test_wire_client_read_bad_terms_are_named(void **state)
                        WIRE_BYTES("\x91\x82\xa6signal\xa4view\xa3"
                                   "agg\xa5"
                                   "decay"),
-                       CODE_BAD_REQUEST, "terms[0].weight: is missing");
+                       CODE_BAD_REQUEST,
+                       "terms[0].weight: expected by this op, found none: add it");
     s_expect_bad_terms(fixture,
                        WIRE_BYTES("\x91\x83\xa6signal\xa4view\xa3"
                                   "agg\xa5"
                                   "count\xa6weight\x01"),
-                       CODE_BAD_REQUEST, "terms[0].window: is missing");
+                       CODE_BAD_REQUEST,
+                       "terms[0].window: expected by this op, found none: add it");
     s_expect_bad_terms(fixture,
                        WIRE_BYTES("\x91\x84\xa6signal\xa4view\xa3"
                                   "agg\xa8velocity\xa6window\xa3"

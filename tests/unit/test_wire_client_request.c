@@ -266,7 +266,7 @@ static void test_wire_client_request_link_is_checked(void **state)
 {
     wire_fixture_t *fixture = *state;
     pack_put_text(wire_begin(fixture, "link"), "from", "us-east");
-    wire_expect_bad(fixture, "to: is missing");
+    wire_expect_bad(fixture, "to: expected by this op, found none: add it");
     static const struct {
         const char *key;
         double value;
@@ -298,7 +298,7 @@ static void test_wire_client_request_decisions_are_checked(void **state)
 {
     wire_fixture_t *fixture = *state;
     (void)wire_begin(fixture, "create_tenant");
-    wire_expect_bad(fixture, "tenant: is missing");
+    wire_expect_bad(fixture, "tenant: expected by this op, found none: add it");
     pack_put_text(wire_begin(fixture, "create_tenant"), "tenant", "shop");
     wire_expect_ok(fixture);
     assert_false(fixture->request->as.create_tenant.has_regions);
@@ -315,7 +315,7 @@ static void test_wire_client_request_decisions_are_checked(void **state)
     pack_close(writer);
     wire_expect_bad(fixture, "regions[0]");
     pack_put_u64(wire_begin(fixture, "promote"), "shard", 1);
-    wire_expect_bad(fixture, "region: is missing");
+    wire_expect_bad(fixture, "region: expected by this op, found none: add it");
     writer = wire_begin(fixture, "promote");
     pack_put_u64(writer, "shard", SHARD_COUNT_MAX);
     pack_put_text(writer, "region", "eu-west");

@@ -32,9 +32,9 @@ static void test_wire_client_write_write_fields_are_checked(void **state)
     pack_put_u64(s_begin_signal(fixture), "timeout_ms", 0);
     wire_expect_bad(fixture, "timeout_ms: expected an integer of 1..600000, found 0");
     pack_put_text(s_begin_signal(fixture), "producer", "p");
-    wire_expect_bad(fixture, "seq: is missing");
+    wire_expect_bad(fixture, "seq: expected beside the other one of producer and seq");
     pack_put_u64(s_begin_signal(fixture), "seq", 1);
-    wire_expect_bad(fixture, "producer: is missing");
+    wire_expect_bad(fixture, "producer: expected beside the other one of producer and seq");
     pack_writer_t *writer = s_begin_signal(fixture);
     pack_put_text(writer, "producer", "");
     pack_put_u64(writer, "seq", 1);
@@ -72,9 +72,9 @@ static void test_wire_client_write_signal_is_checked(void **state)
 {
     wire_fixture_t *fixture = *state;
     pack_put_u64(wire_begin(fixture, "signal"), "item", 1);
-    wire_expect_bad(fixture, "signal: is missing");
+    wire_expect_bad(fixture, "signal: expected by this op, found none: add it");
     pack_put_text(wire_begin(fixture, "signal"), "signal", "view");
-    wire_expect_bad(fixture, "item: is missing");
+    wire_expect_bad(fixture, "item: expected by this op, found none: add it");
     pack_writer_t *writer = wire_begin(fixture, "signal");
     pack_put_text(writer, "signal", "vew");
     pack_put_u64(writer, "item", 1);
@@ -375,7 +375,7 @@ static void test_wire_client_write_column_count_is_bounded(void **state)
     pack_writer_t *writer = wire_begin(fixture, "signals");
     pack_put_map(writer, "columns");
     pack_close(writer);
-    wire_expect_bad(fixture, "columns.n: is missing");
+    wire_expect_bad(fixture, "columns.n: expected by this op, found none: add it");
     pack_put_text(wire_begin(fixture, "signals"), "columns", "x");
     wire_expect_bad(fixture, "columns: expected map, found `x`");
 }
@@ -433,7 +433,7 @@ static void test_wire_client_write_bad_items_are_refused(void **state)
 {
     wire_fixture_t *fixture = *state;
     pack_put_text(wire_begin(fixture, "put_item"), "title", "T");
-    wire_expect_bad(fixture, "item: is missing");
+    wire_expect_bad(fixture, "item: expected by this op, found none: add it");
     pack_writer_t *writer = wire_begin(fixture, "put_item");
     pack_put_u64(writer, "item", 7);
     pack_put_bin(writer, "title", slice_text("T"));
@@ -495,7 +495,7 @@ static void test_wire_client_write_bad_users_are_refused(void **state)
 {
     wire_fixture_t *fixture = *state;
     pack_put_u64(wire_begin(fixture, "put_user"), "user", 7);
-    wire_expect_bad(fixture, "attrs: is missing");
+    wire_expect_bad(fixture, "attrs: expected by this op, found none: add it");
     pack_writer_t *writer = wire_begin(fixture, "put_user");
     pack_put_u64(writer, "user", 0);
     pack_put_map(writer, "attrs");
@@ -514,7 +514,7 @@ static void test_wire_client_write_bad_users_are_refused(void **state)
     pack_close(writer);
     wire_expect_bad(fixture, "attrs.name: expected str of 1..64 bytes");
     (void)wire_begin(fixture, "get_user");
-    wire_expect_bad(fixture, "user: is missing");
+    wire_expect_bad(fixture, "user: expected by this op, found none: add it");
 }
 
 static pack_writer_t *s_begin_hide(wire_fixture_t *fixture)
@@ -568,17 +568,17 @@ static void test_wire_client_write_bad_relations_are_refused(void **state)
         wire_expect_bad(fixture, "hlc: expected [wall_ns of 1..");
     }
     pack_put_u64(wire_begin(fixture, "hide"), "user", 7);
-    wire_expect_bad(fixture, "item: is missing");
+    wire_expect_bad(fixture, "item: expected by this op, found none: add it");
     pack_writer_t *writer = wire_begin(fixture, "block");
     pack_put_u64(writer, "user", 7);
     pack_put_u64(writer, "item", 7);
-    wire_expect_bad(fixture, "creator: is missing");
+    wire_expect_bad(fixture, "creator: expected by this op, found none: add it");
     writer = wire_begin(fixture, "unmute");
     pack_put_u64(writer, "user", 0);
     pack_put_u64(writer, "creator", 7);
     wire_expect_bad(fixture, "user: expected an integer of 1..");
     (void)wire_begin(fixture, "delete_item");
-    wire_expect_bad(fixture, "item: is missing");
+    wire_expect_bad(fixture, "item: expected by this op, found none: add it");
 }
 
 /* -- sessions ---------------------------------------------------------------------------------- */
@@ -630,14 +630,14 @@ static void test_wire_client_write_bad_sessions_are_refused(void **state)
     pack_put_u64(wire_begin(fixture, "session_start"), "user", 0);
     wire_expect_bad(fixture, "user: expected an integer of 1..");
     (void)wire_begin(fixture, "session_start");
-    wire_expect_bad(fixture, "user: is missing");
+    wire_expect_bad(fixture, "user: expected by this op, found none: add it");
     pack_writer_t *writer = wire_begin(fixture, "session_start");
     pack_put_u64(writer, "user", 7);
     pack_put_text(writer, "meta", "x");
     wire_expect_bad(fixture, "meta: expected map");
     for (size_t i = 0; i < 3; i++) {
         (void)wire_begin(fixture, s_ops[i]);
-        wire_expect_bad(fixture, "session: is missing");
+        wire_expect_bad(fixture, "session: expected by this op, found none: add it");
         const slice_t bad[] = {slice_make(s_session, SESSION_ID_SIZE - 1),
                                slice_make(s_session, SESSION_ID_SIZE + 1),
                                slice_make(s_nobody, SESSION_ID_SIZE)};
@@ -649,7 +649,7 @@ static void test_wire_client_write_bad_sessions_are_refused(void **state)
     writer = wire_begin(fixture, "session_signal");
     pack_put_bin(writer, "session", slice_make(s_session, SESSION_ID_SIZE));
     pack_put_text(writer, "signal", "view");
-    wire_expect_bad(fixture, "item: is missing");
+    wire_expect_bad(fixture, "item: expected by this op, found none: add it");
     writer = wire_begin(fixture, "session_signal");
     pack_put_bin(writer, "session", slice_make(s_session, SESSION_ID_SIZE));
     pack_put_text(writer, "signal", "view");
