@@ -43,8 +43,7 @@
     X(REPEAT_SESSION_SIGNAL, "a session signal whose number has come before is taken again")   \
     X(JOIN_AT_BASE, "logs are truncated below a base that still has pairs in them")            \
     X(BELIEVE_SNAPSHOT, "the state of a snapshot is not held against its digest")              \
-    X(BELIEVE_CONFIRMATION,                                                                    \
-      "a region confirms what the leader has not logged yet, and is believed")                 \
+    X(BELIEVE_CONFIRMATION, "what a region confirms ahead of the log is believed")             \
     X(EXCHANGE_TOO_EARLY, "a snapshot's state counts before the files reach its base")
 
 #define MUTANT_ENUM(name, rule) MUTANT_##name,
