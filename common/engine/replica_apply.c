@@ -251,9 +251,7 @@ static void s_carry_out_read(replica_t *self, const applier_effect_t *effect, no
     }
     if (err == ERR_CORRUPT && at->is_own) {
         /* Nobody else writes it, so it comes to nothing to wait. */
-        errbuf_prefix(&errbuf,
-                      "damaged log, nothing was changed (put the file back from a copy, or "
-                      "move the stream's folder away so that its replicas serve it)");
+        wal_log_advise(&errbuf);
         replica_fail(self, err, &errbuf);
     }
     if (err == ERR_CONFLICT || self->fatal != ERR_OK) {

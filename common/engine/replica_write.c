@@ -220,12 +220,12 @@ static code_t s_check(replica_t *self, const msg_write_t *write, now_t now, errb
     /* A gateway's stamp comes after what its client has seen, so it may be ahead; within bounds. */
     int64_t bound_ms = write->hlc_is_explicit ? (int64_t)self->env->topology->timing.clock_skew_ms
                                               : (int64_t)S_STAMP_FUTURE_S * 1000;
-    int64_t ahead_ms = hlc_ahead_ns(write->hlc, now.wall_ns) / ENGINE_NS_PER_MS;
-    if (hlc_ahead_ns(write->hlc, now.wall_ns) > bound_ms * ENGINE_NS_PER_MS) {
+    int64_t ahead_ns = hlc_ahead_ns(write->hlc, now.wall_ns);
+    if (ahead_ns > bound_ms * ENGINE_NS_PER_MS) {
         errbuf_set(errbuf,
                    "hlc: expected a wall time at most %lld ms ahead of the leader's clock, found "
                    "%lld ms ahead; check the sender's clock",
-                   (long long)bound_ms, (long long)ahead_ms);
+                   (long long)bound_ms, (long long)(ahead_ns / ENGINE_NS_PER_MS));
         return CODE_CLOCK_SKEW;
     }
     return s_payload_is_fine(self, write, now, errbuf) ? CODE_OK : CODE_BAD_REQUEST;

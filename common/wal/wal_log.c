@@ -57,12 +57,17 @@ static err_t s_check_options(const wal_log_options_t *options, errbuf_t *errbuf)
     return ERR_OK;
 }
 
-static err_t s_refuse_damage(const wal_damage_t *damage, errbuf_t *errbuf)
+void wal_log_advise(errbuf_t *errbuf)
 {
-    *errbuf = damage->reason;
     errbuf_prefix(errbuf,
                   "damaged log, nothing was changed (put the file back from a copy, or move the "
                   "stream's folder away so that its replicas serve it)");
+}
+
+static err_t s_refuse_damage(const wal_damage_t *damage, errbuf_t *errbuf)
+{
+    *errbuf = damage->reason;
+    wal_log_advise(errbuf);
     return ERR_CORRUPT;
 }
 

@@ -47,6 +47,9 @@ err_t wal_log_open(const wal_log_options_t *options,
                    wal_log_t **ret_log,
                    uint64_t *ret_cut_bytes,
                    errbuf_t *errbuf);
+/* Puts before the reason of an ERR_CORRUPT what to do about it. Of a node's own stream: no other
+ * process repairs that. */
+void wal_log_advise(errbuf_t *errbuf);
 /* Forgets what was not flushed. Accepts null. */
 void wal_log_close(wal_log_t **log_p);
 

@@ -142,17 +142,6 @@ const msg_read_reply_t *session_calls_get(simulated_cluster_t *cluster,
     return reply;
 }
 
-void session_calls_accept_islands(simulated_cluster_t *cluster)
-{
-    table_t *next = table_next(simulated_cluster_table(cluster));
-    table_tenant_t tenant = *table_find_tenant(next, TENANT_DEFAULT);
-    errbuf_t errbuf;
-    tenant.island = ISLAND_ACCEPT;
-    assert_int_equal(table_set_tenant(next, &tenant, &errbuf), ERR_OK);
-    simulated_cluster_use_table(cluster, next);
-    simulated_cluster_run_ms(cluster, 10);
-}
-
 void session_calls_converge(simulated_cluster_t *cluster)
 {
     assert_int_equal(simulated_cluster_await_full_convergence(cluster, S_CONVERGE_MS, NULL),

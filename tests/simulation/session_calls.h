@@ -47,8 +47,6 @@ const msg_read_reply_t *session_calls_get(simulated_cluster_t *cluster,
                                           uint16_t region,
                                           const session_id_t *id);
 
-/* Tenant `default` accepts islands from now on. */
-void session_calls_accept_islands(simulated_cluster_t *cluster);
 /* Everything is everywhere. */
 void session_calls_converge(simulated_cluster_t *cluster);
 

@@ -151,17 +151,10 @@ static void test_false_positions_in_time_are_refused(void **state)
     for (int i = 0; i < 2; i++) {
         hlc_stamp_t stamp = {simulated_cluster_now_ns(cluster) + ahead_ns[i], 0, 0x1ffff};
         record.as.relation.hlc = stamp;
-        buffer_t payload;
-        buffer_init(&payload);
-        record_append(&payload, &record);
-        msg_write_t form = {.level = ACK_REPLICATED,
-                            .hlc = stamp,
-                            .event_count = 1,
-                            .payload = buffer_slice(&payload)};
-        simulated_write_t write = simulated_cluster_write_form(
-            cluster, simulated_cluster_leader(cluster, (shard_id_t){0}), &form);
+        simulated_write_t write = simulated_cluster_write_record(
+            cluster, simulated_cluster_leader(cluster, (shard_id_t){0}), &record, stamp,
+            ACK_REPLICATED);
         assert_int_equal(write.code, i == 0 ? CODE_CLOCK_SKEW : CODE_OK);
-        buffer_done(&payload);
     }
     simulated_cluster_destroy(&cluster);
 }

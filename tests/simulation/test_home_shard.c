@@ -33,7 +33,6 @@ static user_id_t s_user_of(const simulated_cluster_t *cluster, uint16_t shard)
 static hlc_stamp_t s_mute_at(
     simulated_cluster_t *cluster, node_id_t node, user_id_t user, bool set, ack_level_t level)
 {
-    buffer_t payload = {0};
     hlc_stamp_t hlc = {simulated_cluster_now_ns(cluster), 0, 1};
     record_t record = {.type = RECORD_RELATION, .event_count = 1};
     record.as.relation.user = user;
@@ -41,17 +40,13 @@ static hlc_stamp_t s_mute_at(
     record.as.relation.hlc = hlc;
     record.as.relation.action = RELATION_MUTE;
     record.as.relation.set = set;
-    record_append(&payload, &record);
-    msg_write_t form = {
-        .level = level, .hlc = hlc, .event_count = 1, .payload = buffer_slice(&payload)};
-    assert_int_equal(simulated_cluster_write_form(cluster, node, &form).code, CODE_OK);
-    buffer_done(&payload);
+    simulated_write_t write = simulated_cluster_write_record(cluster, node, &record, hlc, level);
+    assert_int_equal(write.code, CODE_OK);
     return hlc;
 }
 
 static void s_put_user_at(simulated_cluster_t *cluster, node_id_t node, user_id_t user)
 {
-    buffer_t payload = {0};
     hlc_stamp_t hlc = {simulated_cluster_now_ns(cluster), 0, 1};
     record_t record = {.type = RECORD_USER_PUT, .event_count = 1};
     record.as.user.user = user;
@@ -59,11 +54,9 @@ static void s_put_user_at(simulated_cluster_t *cluster, node_id_t node, user_id_
     record.as.user.attribute_count = 2;
     record.as.user.attributes[0] = (record_attribute_t){slice_text("locale"), slice_text("EU")};
     record.as.user.attributes[1] = (record_attribute_t){slice_text("plan"), slice_text("free")};
-    record_append(&payload, &record);
-    msg_write_t form = {
-        .level = ACK_REPLICATED, .hlc = hlc, .event_count = 1, .payload = buffer_slice(&payload)};
-    assert_int_equal(simulated_cluster_write_form(cluster, node, &form).code, CODE_OK);
-    buffer_done(&payload);
+    simulated_write_t write =
+        simulated_cluster_write_record(cluster, node, &record, hlc, ACK_REPLICATED);
+    assert_int_equal(write.code, CODE_OK);
 }
 
 static bool s_is_muted(simulated_cluster_t *cluster, node_id_t node, user_id_t user)
@@ -254,13 +247,7 @@ static void test_home_shard_completes_an_islands_write_after_the_heal(void **sta
     (void)state;
     enum { S_CUT_MS = 1300 };
     simulated_cluster_t *cluster = s_cluster(S_SHARDS);
-    table_t *next = table_next(simulated_cluster_table(cluster));
-    table_tenant_t tenant = *table_find_tenant(next, TENANT_DEFAULT);
-    errbuf_t errbuf;
-    tenant.island = ISLAND_ACCEPT;
-    assert_int_equal(table_set_tenant(next, &tenant, &errbuf), ERR_OK);
-    simulated_cluster_use_table(cluster, next);
-    simulated_cluster_run_ms(cluster, 10);
+    simulated_cluster_set_island(cluster, ISLAND_ACCEPT);
     user_id_t user = s_user_of(cluster, 0);
     assert_int_equal(simulated_cluster_leader(cluster, (shard_id_t){0}).region.value, 1);
     simulated_partition_t *us =

@@ -24,13 +24,7 @@ static simulated_cluster_t *s_cluster(bool accepts_islands, uint64_t seed)
 {
     simulated_cluster_options_t options = {.region_count = 3, .shard_count = 1, .seed = seed};
     simulated_cluster_t *cluster = simulated_cluster_new(&options);
-    table_t *next = table_next(simulated_cluster_table(cluster));
-    table_tenant_t tenant = *table_find_tenant(next, TENANT_DEFAULT);
-    errbuf_t errbuf;
-    tenant.island = accepts_islands ? ISLAND_ACCEPT : ISLAND_REJECT;
-    assert_int_equal(table_set_tenant(next, &tenant, &errbuf), ERR_OK);
-    simulated_cluster_use_table(cluster, next);
-    simulated_cluster_run_ms(cluster, 10);
+    simulated_cluster_set_island(cluster, accepts_islands ? ISLAND_ACCEPT : ISLAND_REJECT);
     return cluster;
 }
 

@@ -318,17 +318,6 @@ static void test_reads_answer_covers_the_token(void **state)
 
 /* -- writes with a token ----------------------------------------------------------------------- */
 
-static void s_accept_islands(simulated_cluster_t *cluster)
-{
-    table_t *next = table_next(simulated_cluster_table(cluster));
-    table_tenant_t tenant = *table_find_tenant(next, TENANT_DEFAULT);
-    errbuf_t errbuf;
-    tenant.island = ISLAND_ACCEPT;
-    assert_int_equal(table_set_tenant(next, &tenant, &errbuf), ERR_OK);
-    simulated_cluster_use_table(cluster, next);
-    simulated_cluster_run_ms(cluster, 10);
-}
-
 /* One view with a token, on its way to the leader. */
 static void s_begin_write(simulated_cluster_t *cluster, slice_t token, uint32_t timeout_ms)
 {
@@ -361,7 +350,7 @@ static void test_reads_write_waits_for_its_token_and_else_logs_nothing(void **st
     (void)state;
     enum { S_TIMEOUT_MS = 800, S_CUT_MS = 1300 };
     simulated_cluster_t *cluster = s_cluster();
-    s_accept_islands(cluster);
+    simulated_cluster_set_island(cluster, ISLAND_ACCEPT);
     simulated_partition_t *us =
         simulated_cluster_inject_partition(cluster, s_ap.region, s_us.region);
     simulated_partition_t *eu =
@@ -396,7 +385,6 @@ static void test_reads_write_waits_for_its_token_and_else_logs_nothing(void **st
 
 static void s_hide(simulated_cluster_t *cluster)
 {
-    buffer_t payload = {0};
     hlc_stamp_t hlc = {simulated_cluster_now_ns(cluster), 0, 1};
     record_t record = {.type = RECORD_RELATION, .event_count = 1};
     record.as.relation.user.value = S_USER;
@@ -404,11 +392,8 @@ static void s_hide(simulated_cluster_t *cluster)
     record.as.relation.hlc = hlc;
     record.as.relation.action = RELATION_HIDE;
     record.as.relation.set = true;
-    record_append(&payload, &record);
-    msg_write_t form = {
-        .level = ACK_ALL, .hlc = hlc, .event_count = 1, .payload = buffer_slice(&payload)};
-    assert_int_equal(simulated_cluster_write_form(cluster, s_us, &form).code, CODE_OK);
-    buffer_done(&payload);
+    simulated_write_t write = simulated_cluster_write_record(cluster, s_us, &record, hlc, ACK_ALL);
+    assert_int_equal(write.code, CODE_OK);
 }
 
 /* Whether the user is shown the item by the leader that eu-west's node is; false also while it answers

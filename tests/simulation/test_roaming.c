@@ -54,7 +54,7 @@ static s_roaming_t s_begin(bool all_apart)
 {
     simulated_cluster_options_t options = {.region_count = S_REGIONS, .shard_count = 1, .seed = 41};
     s_roaming_t self = {.cluster = simulated_cluster_new(&options), .id = session_calls_id(1)};
-    session_calls_accept_islands(self.cluster);
+    simulated_cluster_set_island(self.cluster, ISLAND_ACCEPT);
     assert_int_equal(session_calls_home(self.cluster).region.value, S_LEADER);
     simulated_write_t start =
         session_calls_start(self.cluster, &self.id, (simulated_form_t){ACK_REPLICATED, NULL, 0});

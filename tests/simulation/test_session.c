@@ -500,7 +500,7 @@ static void s_check_islands(s_word_t one, s_word_t other, bool hidden)
     simulated_cluster_t *cluster = s_cluster(3, 1, 0);
     const s_word_t words[2] = {one, other};
     simulated_partition_t *cuts[3];
-    session_calls_accept_islands(cluster);
+    simulated_cluster_set_island(cluster, ISLAND_ACCEPT);
     assert_int_equal(simulated_cluster_leader(cluster, (shard_id_t){0}).region.value, 1);
     for (uint16_t i = 0; i < 3; i++) {
         cuts[i] = simulated_cluster_inject_partition(cluster, (region_id_t){(uint16_t)(i + 1)},

@@ -73,16 +73,10 @@ static void s_hide(simulated_cluster_t *cluster)
     record.as.relation.hlc = (hlc_stamp_t){simulated_cluster_now_ns(cluster), 0, 1};
     record.as.relation.action = RELATION_HIDE;
     record.as.relation.set = true;
-    buffer_t payload = {0};
-    record_append(&payload, &record);
-    msg_write_t form = {.level = ACK_REPLICATED,
-                        .hlc = record.as.relation.hlc,
-                        .event_count = 1,
-                        .payload = buffer_slice(&payload)};
     simulated_write_t write =
-        simulated_cluster_write_form(cluster, simulated_cluster_leader(cluster, s_shard), &form);
+        simulated_cluster_write_record(cluster, simulated_cluster_leader(cluster, s_shard), &record,
+                                       record.as.relation.hlc, ACK_REPLICATED);
     assert_int_equal(write.code, CODE_OK);
-    buffer_done(&payload);
 }
 
 /* in retain_bytes  0: nothing is truncated */

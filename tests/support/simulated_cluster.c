@@ -7,7 +7,11 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { S_ANSWER_TIMEOUT_MS = 10000, S_STABLE_COUNT_MAX = 32 /* streams of a shard */ };
+enum {
+    S_ANSWER_TIMEOUT_MS = 10000,
+    S_TABLE_MS = 10,        /* for a table to reach every process */
+    S_STABLE_COUNT_MAX = 32 /* streams of a shard */
+};
 
 static now_t s_now(const simulated_cluster_t *self)
 {
@@ -428,6 +432,21 @@ simulated_write_t simulated_cluster_write_form(simulated_cluster_t *self,
     return write;
 }
 
+simulated_write_t simulated_cluster_write_record(simulated_cluster_t *self,
+                                                 node_id_t node,
+                                                 const record_t *record,
+                                                 hlc_stamp_t hlc,
+                                                 ack_level_t level)
+{
+    buffer_t payload = {0};
+    record_append(&payload, record);
+    msg_write_t form = {
+        .level = level, .hlc = hlc, .event_count = 1, .payload = buffer_slice(&payload)};
+    simulated_write_t done = simulated_cluster_write_form(self, node, &form);
+    buffer_done(&payload);
+    return done;
+}
+
 /* The events as the payload of a form; the buffer is the caller's. */
 static void s_put_events(msg_write_t *form,
                          const signal_event_t *events,
@@ -675,6 +694,18 @@ void simulated_cluster_use_table(simulated_cluster_t *self, table_t *next)
     table_destroy(&self->table);
     self->table = next;
     s_publish_table(self);
+}
+
+void simulated_cluster_set_island(simulated_cluster_t *self, island_policy_t island)
+{
+    table_t *next = table_next(self->table);
+    table_tenant_t tenant = *table_find_tenant(next, TENANT_DEFAULT);
+    tenant.island = island;
+    errbuf_t errbuf;
+    err_t err = table_set_tenant(next, &tenant, &errbuf);
+    CHECK(err == ERR_OK);
+    simulated_cluster_use_table(self, next);
+    simulated_cluster_run_ms(self, S_TABLE_MS);
 }
 
 node_id_t simulated_cluster_leader(const simulated_cluster_t *self, shard_id_t shard)

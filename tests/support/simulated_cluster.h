@@ -88,7 +88,13 @@ simulated_write_t simulated_cluster_write_to(simulated_cluster_t *self,
 simulated_write_t simulated_cluster_write_form(simulated_cluster_t *self,
                                                node_id_t node,
                                                const msg_write_t *form);
-/* The same in two steps, for what happens while it waits: one at a time, and no
+/* A write of one record, with its stamp. */
+simulated_write_t simulated_cluster_write_record(simulated_cluster_t *self,
+                                                 node_id_t node,
+                                                 const record_t *record,
+                                                 hlc_stamp_t hlc,
+                                                 ack_level_t level);
+/* Of write_form in two steps, for what happens while it waits: one at a time, and no
  * other write between. */
 void simulated_cluster_begin_write(simulated_cluster_t *self,
                                    node_id_t node,
@@ -101,6 +107,8 @@ simulated_write_t simulated_cluster_write_signal(simulated_cluster_t *self,
  * has decided. */
 const table_t *simulated_cluster_table(const simulated_cluster_t *self);
 void simulated_cluster_use_table(simulated_cluster_t *self, table_t *next);
+/* A newer table in which tenant `default` has that policy; it arrives within the call. */
+void simulated_cluster_set_island(simulated_cluster_t *self, island_policy_t island);
 /* Puts a request on its way without waiting; count of answers so far by simulated_cluster_answers.
  */
 void simulated_cluster_post(simulated_cluster_t *self,
